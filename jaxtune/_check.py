@@ -1,0 +1,90 @@
+"""Checks of numbers that components are given.
+
+A hyperparameter is a Python number when jaxtune checks ranges and a tracer when it compiles. The checks look at numbers
+and let tracers pass, so a component states its range once and is usable under every transformation.
+"""
+
+import contextlib
+import contextvars
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxtune._errors import InputError, InputTypeError
+
+_accepted: contextvars.ContextVar[list[Any] | None] = contextvars.ContextVar("accepted_infinities", default=None)
+
+
+def number(
+    name: str,
+    value: Any,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    infinity: str | None = None,
+    cure: str = "",
+) -> Any:
+    """Returns `value` as it came, having checked it if it is a concrete number.
+
+    Args:
+      name: what the caller calls the argument.
+      value: a real number, or an array or tracer, which passes unseen.
+      low: smallest legal value.
+      high: largest legal value.
+      infinity: what positive infinity does, where it is legal; None where it is not.
+      cure: replaces the sentence that tells what to pass.
+
+    Raises:
+      InputError: the number is NaN, out of range, or infinite where that means nothing.
+      InputTypeError: not a real number at all.
+    """
+    if isinstance(value, jax.core.Tracer) or (isinstance(value, (jax.Array, np.ndarray)) and value.ndim > 0):
+        return value
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)):
+        raise InputTypeError(name, value, "a real number is needed", cure or "Pass a float, or a traced scalar.")
+    concrete = float(value)
+    span = f"between {low:g} and {high:g}" if math.isfinite(high) else f"of at least {low:g}"
+    if math.isnan(concrete):
+        raise InputError(name, value, "NaN is no setting", cure or f"Pass a number {span}.")
+    if concrete == math.inf and infinity is not None:
+        note_infinity(value)
+        return value
+    if math.isinf(concrete):
+        raise InputError(name, value, 'infinity does not mean "off" here', cure or f"Pass a finite number {span}.")
+    if not low <= concrete <= high:
+        raise InputError(name, value, f"it has to be {span}", cure or f"Pass a number {span}.")
+    return value
+
+
+def count(name: str, value: Any, *, low: int = 1) -> int:
+    """Returns `value` as an int, having checked that it is a whole number of at least `low`."""
+    if isinstance(value, jax.core.Tracer):
+        raise InputTypeError(
+            name, value, "it shapes the program, so it cannot be traced", f"Write its axis as jt.static([...])."
+        )
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise InputTypeError(name, value, "a whole number is needed", f"Pass an int of at least {low}.")
+    if value < low:
+        raise InputError(name, value, f"it has to be at least {low}", f"Pass an int of at least {low}.")
+    return int(value)
+
+
+def note_infinity(value: Any) -> None:
+    """Records that a component takes this infinity to mean "off"."""
+    noted = _accepted.get()
+    if noted is not None:
+        noted.append(value)
+
+
+@contextlib.contextmanager
+def collect_infinities() -> Iterator[list[Any]]:
+    """Yields the list into which components note the infinities that they accept."""
+    noted: list[Any] = []
+    token = _accepted.set(noted)
+    try:
+        yield noted
+    finally:
+        _accepted.reset(token)

@@ -1,0 +1,44 @@
+"""What jaxtune raises when it is given something that it cannot use.
+
+Every class is a `ValueError` or a `TypeError`, so that callers need none of these names; they exist so that jaxtune can
+tell its own verdict on bad input from an exception inside a user's recipe.
+"""
+
+from typing import Any
+
+
+class JaxtuneError(Exception):
+    """The common root of all errors that jaxtune raises on purpose."""
+
+
+def _sentence(name: str, value: Any, reason: str, cure: str) -> str:
+    shown = repr(value)
+    if len(shown) > 200:
+        shown = shown[:200] + "..."
+    return f"`{name}` is {shown}: {reason}. {cure}"
+
+
+class InputError(JaxtuneError, ValueError):
+    """A value that cannot be used: its name, the value, the reason, the cure."""
+
+    def __init__(self, name: str, value: Any, reason: str, cure: str):
+        super().__init__(_sentence(name, value, reason, cure))
+
+
+class InputTypeError(JaxtuneError, TypeError):
+    """A value of the wrong type: its name, the value, the reason, the cure."""
+
+    def __init__(self, name: str, value: Any, reason: str, cure: str):
+        super().__init__(_sentence(name, value, reason, cure))
+
+
+class StaticHyperparameterError(JaxtuneError, TypeError):
+    """A traced hyperparameter was used where Python needs a number."""
+
+
+class UnusedHyperparameterError(JaxtuneError, ValueError):
+    """A hyperparameter that changes nothing in the program."""
+
+
+class RunFolderError(JaxtuneError, ValueError):
+    """A run folder that cannot be used: another experiment's, unfinished, or not a run folder."""

@@ -1,0 +1,143 @@
+"""Runs experiment files.
+
+An experiment file exposes `experiment`, and optionally `report(result, out)` and the name of the `metric` that its tables
+are about; it calls `script` when it is run itself.
+"""
+
+import argparse
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from jaxtune._errors import InputError, JaxtuneError
+from jaxtune.results import Result
+from jaxtune.sweep import Experiment, run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as a shell gives it."""
+
+Reporter = Callable[[Result, Path | None], None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status of the command line `jaxtune`.
+
+    Args:
+      arguments: what follows the command's name; None reads `sys.argv`.
+    """
+    parser = argparse.ArgumentParser(prog="jaxtune", description="Vectorized ablations for JAX.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("run", help="run an experiment file", description="Run the `experiment` of a file.")
+    command.add_argument("file", type=Path, help="a Python file that exposes `experiment`")
+    _add_options(command)
+    given = parser.parse_args(arguments)
+
+    def start() -> None:
+        module = _load(given.file)
+        _run(module.experiment, getattr(module, "report", None), getattr(module, "metric", None), given)
+
+    return _guarded(start)
+
+
+def script(
+    experiment: Experiment,
+    report: Reporter | None = None,
+    metric: str | None = None,
+    arguments: Sequence[str] | None = None,
+) -> None:
+    """Runs an experiment file as a script, with the options of `jaxtune run`, and exits with its status.
+
+    Args:
+      experiment: the experiment.
+      report: `report(result, out)`, called with the result and the run folder, or None, at the end.
+      metric: the validation metric of the tables; None is the accuracy, or else the loss.
+      arguments: options; None reads `sys.argv`.
+    """
+    parser = argparse.ArgumentParser(description="Run this experiment.")
+    _add_options(parser)
+    given = parser.parse_args(arguments)
+    sys.exit(_guarded(lambda: _run(experiment, report, metric, given)))
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, help="a folder for the run and its figures")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the steps with two seeds")
+    parser.add_argument("--force", action="store_true", help="replace another run that the folder holds")
+
+
+def _run(experiment: Experiment, report: Reporter | None, metric: str | None, given: argparse.Namespace) -> None:
+    mark = ""
+    if given.quick:
+        experiment, mark = experiment.quick(), "QUICK RUN (a tenth of the steps, two seeds): "
+    result = run(experiment, out=given.out, force=given.force)
+    metric = metric or ("valid_accuracy" if "valid_accuracy" in result.dataset else "valid_loss")
+    versus = "arm" in result.dataset.dims and "default" in result.dataset["arm"].values
+    for table in [result.summary(metric), *([result.compare(metric)] if versus else [])]:
+        print(f"{mark}{table.attrs['note']}\n{_text(table)}\n")
+    lost = int((~result.dataset["status"].isin(["finished", "stopped"])).sum())
+    if lost:
+        print(f"{mark}{lost} trials did not end well; see result.dataset.status.\n")
+    try:
+        print(f"{mark}{result.best(metric)}")
+    except InputError as error:
+        print(f"{mark}no best arm: {error}")
+    if report is not None:
+        if mark:
+            print(f"{mark}what follows is from the quick run.")
+        report(result, given.out)
+
+
+def _text(table: "pd.DataFrame") -> str:
+    """Returns a table as text: four decimals, p values with as many digits as they need."""
+    shown = table.drop(columns=["p_sign_flip_floor"], errors="ignore")
+    tiny = {c: (lambda p: "<0.0001" if p < 1e-4 else f"{p:.4f}") for c in shown.columns if str(c).startswith("p")}
+    return str(
+        shown.to_string(
+            formatters={k: v for k, v in tiny.items() if k != "pairs"},
+            float_format=lambda v: f"{v:.4g}" if abs(v) < 1e-3 and v else f"{v:.4f}",
+        )
+    )
+
+
+def _load(file: Path) -> ModuleType:
+    if not file.is_file():
+        raise InputError("file", str(file), "there is no such file", "Pass the path of an experiment file.")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise InputError("file", str(file), "it is no Python file", "Pass a file that ends in .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(file.parent.absolute()))
+    sys.modules[file.stem] = module
+    spec.loader.exec_module(module)
+    if not isinstance(getattr(module, "experiment", None), Experiment):
+        found: Any = getattr(module, "experiment", None)
+        raise InputError(
+            "experiment",
+            found,
+            f"{file} exposes no jt.Experiment of that name",
+            "Write `experiment = jt.Experiment(...)` in it.",
+        )
+    return module
+
+
+def _guarded(action: Callable[[], None]) -> int:
+    """Returns the exit status of an action: 2 for bad input, 130 after Ctrl-C."""
+    try:
+        action()
+    except JaxtuneError as error:
+        print(f"jaxtune: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("jaxtune: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0

@@ -1,0 +1,112 @@
+"""Mini-batches as a function of (seed, epoch, step), drawn on the device from one resident table.
+
+The splits lie behind each other in one table, so that one compiled evaluation serves them all, told by two traced
+numbers where a split starts and how many examples it has.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxtune._keys import key_for
+from jaxtune._types import Array, Count, Float, Int, Key, PyTree
+from jaxtune.data._splits import Splits
+
+SPLITS = ("train", "valid", "test")
+
+
+class Batch(NamedTuple):
+    """Some examples; `weight`, shape (batch,), is None where all count alike."""
+
+    x: PyTree
+    y: Array
+    weight: Float[Array, " batch"] | None
+
+
+class Table(NamedTuple):
+    """All examples, and at the end copies enough to slice a whole batch anywhere."""
+
+    x: PyTree
+    y: Array | np.ndarray
+    weight: Float[Array | np.ndarray, " n"] | None
+
+
+class Span(NamedTuple):
+    """Where a split lies in the table."""
+
+    start: int | Count
+    size: int | Count
+
+
+def make_table(splits: Splits, padding: int) -> tuple[Table, dict[str, Span]]:
+    """Returns the splits behind each other as one table of NumPy arrays, and the span of each split.
+
+    Args:
+      splits: the data.
+      padding: rows to append, at least the size of an evaluation batch.
+    """
+    parts = [splits.train, splits.valid, splits.test]
+
+    def join(*arrays: np.ndarray) -> np.ndarray:
+        return np.concatenate([*arrays, np.repeat(arrays[-1][-1:], padding, axis=0)])
+
+    x = jax.tree.map(join, *(p.x for p in parts))
+    weights = [p.weight for p in parts if p.weight is not None]
+    table = Table(x, join(*(p.y for p in parts)), join(*weights) if weights else None)
+    starts = np.cumsum([0, *map(len, parts)])
+    return table, {name: Span(int(s), len(p)) for name, s, p in zip(SPLITS, starts, parts, strict=False)}
+
+
+def steps_per_epoch(n: int, batch_size: int) -> int:
+    """Returns the number of batches that cover n examples."""
+    return -(-n // batch_size)
+
+
+def epoch_order(key: Key, epoch: Count, n: int) -> Int[Array, " n"]:
+    """Returns the order of the n training examples in one epoch: a permutation, a function of (seed, epoch)."""
+    return jax.random.permutation(key_for(key, "batches", epoch), n).astype(jnp.int32)
+
+
+def take_batch(table: Table, order: Int[Array, " n"], position: Count, batch_size: int) -> Batch:
+    """Returns the batch at a position within the epoch.
+
+    Where the batch size does not divide n, the last batch is the last `batch_size` examples of the order, and those
+    among them that the epoch has already used weigh nothing: every example counts once per epoch, and the mean is that
+    of the short batch.
+
+    Args:
+      table: all examples, the training split first.
+      order: the epoch's order of the training examples.
+      position: index of the batch within the epoch.
+      batch_size: number of examples, at most n.
+    """
+    n = order.shape[0]
+    first = position * batch_size
+    start = jnp.minimum(first, n - batch_size)
+    index = jax.lax.dynamic_slice_in_dim(order, start, batch_size)
+    x, y = jax.tree.map(lambda a: a[index], (table.x, table.y))
+    weight = None if table.weight is None else table.weight[index]
+    if n % batch_size:
+        fresh = (start + jnp.arange(batch_size) >= first).astype(jnp.float32)
+        weight = fresh if weight is None else weight * fresh
+    return Batch(x, y, weight)
+
+
+def take_slice(table: Table, span: Span, position: Count, size: int) -> Batch:
+    """Returns a slice of a split for evaluation; rows beyond the split's end have weight 0."""
+    start = position * size
+    x, y = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, span.start + start, size), (table.x, table.y))
+    weight: Array = (start + jnp.arange(size) < span.size).astype(jnp.float32)
+    if table.weight is not None:
+        weight = weight * jax.lax.dynamic_slice_in_dim(table.weight, span.start + start, size)
+    return Batch(x, y, weight)
+
+
+def weighted_mean(values: Float[Array, " batch"], weight: Float[Array, " batch"] | None) -> Float[Array, ""]:
+    """Returns the mean of one value per example, weighted where there are weights."""
+    if weight is None:
+        return values.mean()
+    # Selected, not multiplied: an example that counts nothing may be NaN.
+    return jnp.where(weight > 0, weight * values, 0.0).sum() / jnp.maximum(weight.sum(), jnp.finfo(weight.dtype).tiny)

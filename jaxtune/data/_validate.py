@@ -1,0 +1,127 @@
+"""What is refused before a data set gets near a compiler."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxtune import _check
+from jaxtune._errors import InputError, InputTypeError
+from jaxtune._tree import path_name
+from jaxtune._types import PyTree
+
+
+def check_arrays(x: PyTree, y: np.ndarray, weight: np.ndarray | None) -> None:
+    """Checks one split: kinds of numbers, lengths, finite values."""
+    leaves = jax.tree_util.tree_leaves_with_path(x)
+    if not leaves:
+        raise InputError("x", x, "there is no array in it", "Pass an array of shape (n, ...).")
+    named = {f"x/{path_name(path)}".rstrip("/"): leaf for path, leaf in leaves} | {"y": y}
+    if weight is not None:
+        named["weight"] = weight
+    for name, array in named.items():
+        if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or np.issubdtype(
+            array.dtype, np.complexfloating
+        ):
+            raise InputTypeError(
+                name,
+                f"an array of dtype {array.dtype}",
+                "its entries are not real numbers",
+                "Convert it to float32 or int32.",
+            )
+        if array.ndim == 0:
+            raise InputError(name, array, "a single number is no set of examples", "Pass an array of shape (n, ...).")
+        if len(array) != len(y):
+            raise InputError(
+                name, array.shape, f"it has {len(array)} examples and y has {len(y)}", "Give every example one label."
+            )
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            bad = np.argwhere(~np.isfinite(array))
+            where = tuple(int(i) for i in bad[0])
+            raise InputError(
+                name,
+                f"an array of shape {array.shape}",
+                f"{len(bad)} values are NaN or infinite, the first at {where}",
+                "Remove or impute them.",
+            )
+    if len(y) == 0:
+        raise InputError("y", y.shape, "there is no example", "Pass at least one example.")
+    if weight is not None and (weight.ndim != 1 or (weight < 0).any() or weight.sum() == 0):
+        raise InputError(
+            "weight",
+            f"an array of shape {weight.shape}",
+            "weights are one number of at least 0 per example, not all 0",
+            "Fix the weights.",
+        )
+
+
+def check_same_form(parts: Mapping[str, tuple[PyTree, np.ndarray, Any]]) -> None:
+    """Checks that all splits hold examples of one shape and type."""
+
+    def form(part: tuple[PyTree, np.ndarray, Any]) -> Any:
+        x, y, weight = part
+        shapes = [
+            (path_name(path), a.shape[1:], str(a.dtype)) for path, a in jax.tree_util.tree_leaves_with_path((x, y))
+        ]
+        return shapes, weight is None
+
+    (first, reference), *others = parts.items()
+    for name, part in others:
+        if form(part) != form(reference):
+            raise InputError(
+                name,
+                form(part)[0],
+                f"its examples differ in form from those of {first}, {form(reference)[0]}",
+                "Give all splits the same shapes and types.",
+            )
+
+
+def check_labels(labels: Mapping[str, np.ndarray], classes: int | None) -> int | None:
+    """Returns the number of classes, None for float targets, having checked the labels."""
+    kinds = {name: y for name, y in labels.items() if np.issubdtype(y.dtype, np.integer) and y.ndim == 1}
+    if not kinds:
+        if classes is not None:
+            dtype = next(iter(labels.values())).dtype
+            raise InputTypeError(
+                "y",
+                f"an array of dtype {dtype}",
+                "`classes` needs integer labels of shape (n,)",
+                "Convert the labels with y.astype('int32').",
+            )
+        return None
+    largest = max(int(y.max()) for y in kinds.values())
+    classes = largest + 1 if classes is None else _check.count("classes", classes, low=1)
+    for name, y in kinds.items():
+        outside = (y < 0) | (y >= classes)
+        if outside.any():
+            first = int(np.argmax(outside))
+            raise InputError(
+                f"{name}.y",
+                int(y[first]),
+                f"{int(outside.sum())} labels lie outside the classes 0 to {classes - 1}, the first at {first}",
+                "Number the classes from 0.",
+            )
+    return classes
+
+
+def check_fractions(fractions: Sequence[float], n: int) -> list[int]:
+    """Returns the sizes of the three splits, having checked their shares."""
+    shares = [float(_check.number("fractions", f, low=0.0, high=1.0)) for f in fractions]
+    if len(shares) != 3 or sum(shares) > 1 + 1e-9 or min(shares) <= 0:
+        raise InputError(
+            "fractions",
+            tuple(fractions),
+            "three positive shares of at most 1 in sum are needed",
+            "Pass (train, valid, test), such as (0.6, 0.2, 0.2).",
+        )
+    cuts = np.rint(np.cumsum(shares) * n).astype(int)
+    sizes = np.diff(cuts, prepend=0)
+    if sizes.min() == 0:
+        raise InputError(
+            "fractions",
+            tuple(fractions),
+            f"a split of {n} examples would be empty",
+            "Pass more examples or larger shares.",
+        )
+    return [int(s) for s in sizes]

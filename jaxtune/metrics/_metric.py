@@ -1,0 +1,51 @@
+"""A metric is three pure functions, so it streams over batches of any split."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax.numpy as jnp
+
+from jaxtune._types import Array, ExampleFn, Float, Scalar
+
+Mode = Literal["min", "max"] | None
+
+
+class Metric(NamedTuple):
+    """A quantity accumulated over batches.
+
+    Attributes:
+      init: `init() -> state`.
+      update: `update(state, outputs, y, weight) -> state`; `weight` has shape (batch,) and is zero for padding.
+      compute: `compute(state) -> scalar`.
+      mode: `"min"` or `"max"`, whichever is better; None if the metric ranks nothing.
+    """
+
+    init: Callable[[], Any]
+    update: Callable[[Any, Any, Any, Float[Array, " batch"]], Any]
+    compute: Callable[[Any], Scalar]
+    mode: Mode = None
+
+
+def mean(fn: ExampleFn, mode: Mode = None) -> Metric:
+    """Returns the metric that averages a per-example quantity over a split.
+
+    Args:
+      fn: `fn(outputs, y)`, one value per example, shape (batch,).
+      mode: `"min"` or `"max"`, whichever is better.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxtune as jt
+      >>> error = jt.metrics.mean(lambda outputs, y: abs(outputs[:, 0] - y), mode="min")
+      >>> state = error.update(error.init(), jnp.ones((4, 1)), jnp.zeros(4), jnp.ones(4))
+      >>> float(error.compute(state))
+      1.0
+    """
+
+    def update(state: Any, outputs: Any, y: Any, weight: Float[Array, " batch"]) -> Any:
+        total, seen = state
+        values = fn(outputs, y)
+        # Padding may hold anything, so it is selected away: zero times NaN is NaN.
+        return total + jnp.where(weight > 0, weight * values, 0.0).sum(), seen + weight.sum()
+
+    return Metric(lambda: (jnp.zeros(()), jnp.zeros(())), update, lambda state: state[0] / state[1], mode)

@@ -1,0 +1,6 @@
+"""Models as pairs of pure functions, adapters that make them so, and a small zoo."""
+
+from jaxtune.models._adapt import as_model as as_model
+from jaxtune.models._cnn import CNN as CNN
+from jaxtune.models._mlp import MLP as MLP
+from jaxtune.models._model import Model as Model

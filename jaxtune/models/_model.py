@@ -1,0 +1,17 @@
+"""What every model is inside jaxtune."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Model(NamedTuple):
+    """A network as two pure functions.
+
+    Attributes:
+      init: `init(key, x) -> (params, state)`; `x` is a batch of inputs, of which only the shapes matter.
+      apply: `apply(params, state, x, *, key, train) -> (outputs, state)`; `train` is a Python bool, `key` feeds dropout
+        and noise, `state` holds what is neither learned nor constant, such as batch norm's running statistics.
+    """
+
+    init: Callable[..., Any]
+    apply: Callable[..., Any]

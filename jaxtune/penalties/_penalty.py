@@ -1,0 +1,55 @@
+"""What a penalty is, and which parameters it falls on."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxtune._errors import InputError
+from jaxtune._tree import path_name, structure_name
+from jaxtune._types import Array, PyTree, Scalar
+
+Where = Callable[[str, Any], bool]
+"""Chooses parameters: `where(path, leaf)`, with paths such as `"Dense_0/kernel"`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Penalty:
+    """A function of the parameters with a name: `penalty(params) -> scalar`.
+
+    Attributes:
+      name: it is logged as `train_penalty_<name>`.
+      fn: `fn(params) -> scalar`.
+    """
+
+    name: str
+    fn: Callable[[PyTree], Scalar]
+
+    def __call__(self, params: PyTree) -> Scalar:
+        """Returns the penalty of these parameters, strength included."""
+        return self.fn(params)
+
+
+def is_kernel(path: str, leaf: Any) -> bool:
+    """Returns whether a parameter is a kernel: a matrix or filter, neither a bias nor a normalization's scale."""
+    return leaf.ndim >= 2 and path.rsplit("/", 1)[-1] not in ("bias", "scale")
+
+
+def selected(params: PyTree, where: Where) -> list[Array]:
+    """Returns the parameters for which `where(path, leaf)` holds.
+
+    Raises:
+      ValueError: it holds for none, so the penalty would be zero without a sign.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    chosen = [jnp.asarray(leaf) for path, leaf in leaves if where(path_name(path), leaf)]
+    if not chosen:
+        raise InputError(
+            "where",
+            getattr(where, "__name__", where),
+            "the penalty falls on no parameter",
+            f"Choose among: {structure_name(params)}.",
+        )
+    return chosen

@@ -1,0 +1,110 @@
+"""Reading the cube: metrics at the kept parameters, arms as rows, settings as positions."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxtune._errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+GOOD = ("finished", "stopped")
+"""Statuses of trials that ended well."""
+
+
+def arm_dims(dataset: "xr.Dataset") -> list[str]:
+    """Returns the dimensions that tell arms apart, in order."""
+    return [str(d) for d in dataset["status"].dims if d != "seed"]
+
+
+def at_kept(dataset: "xr.Dataset", metric: str) -> "xr.DataArray":
+    """Returns a metric of each trial at its kept parameters; NaN where the trial did not end well.
+
+    Raises:
+      ValueError: there is no such metric.
+    """
+    measured = [str(v) for v in dataset.data_vars if str(v).split("_")[0] in ("train", "valid", "test")]
+    if metric not in measured:
+        raise InputError("metric", metric, "it was not measured", f"Choose among: {', '.join(measured)}.")
+    values = dataset[metric]
+    if "step" in values.dims:
+        # A trial that diverged at once keeps step 0, at which nothing was measured; it is masked below.
+        place = np.searchsorted(dataset["step"].values, dataset["best_step"].values)
+        values = values.isel(step=dataset["best_step"].copy(data=np.minimum(place, dataset.sizes["step"] - 1)))
+    return values.where(ended_well(dataset)).drop_vars("step", errors="ignore")
+
+
+def ended_well(dataset: "xr.Dataset") -> "xr.DataArray":
+    """Returns whether each trial ended as `finished` or `stopped`."""
+    return dataset["status"].isin(GOOD)
+
+
+def rows(dataset: "xr.Dataset", values: "xr.DataArray") -> np.ndarray:
+    """Returns values as a matrix of float64, shape (arms, seeds)."""
+    return values.transpose(*arm_dims(dataset), "seed").values.reshape(-1, dataset.sizes["seed"]).astype(np.float64)
+
+
+def arm_index(dataset: "xr.Dataset") -> "pd.Index":
+    """Returns the labels of the arms, one row each, in the order of `rows`."""
+    import pandas as pd
+
+    dims = arm_dims(dataset)
+    labels = [dataset[d].values for d in dims]
+    if len(dims) == 1:
+        return pd.Index(labels[0], name=dims[0])
+    return pd.MultiIndex.from_product(labels, names=dims)
+
+
+def drawn_columns(dataset: "xr.Dataset") -> dict[str, np.ndarray]:
+    """Returns the values drawn by `sample`, one per arm, in the order of `rows`."""
+    if "arm" not in dataset.dims or not np.issubdtype(dataset["arm"].dtype, np.integer):
+        return {}
+    dims = arm_dims(dataset)
+    template = dataset["status"].isel(seed=0, drop=True)
+    drawn = {str(n): c for n, c in dataset.coords.items() if c.dims == ("arm",) and n != "arm"}
+    return {n: c.broadcast_like(template).transpose(*dims).values.reshape(-1) for n, c in drawn.items()}
+
+
+def positions(dataset: "xr.Dataset", setting: Mapping[str, Any], dims: list[str]) -> dict[str, int]:
+    """Returns the index of a setting along each dimension that it names; dimensions of one value may be left out.
+
+    Args:
+      dataset: the cube.
+      setting: labels by dimension.
+      dims: the dimensions that have to be settled.
+
+    Raises:
+      ValueError: an unknown dimension or label, or a dimension that is not settled.
+    """
+    unknown = set(setting) - set(dims)
+    if unknown:
+        raise InputError(
+            sorted(unknown)[0], setting[sorted(unknown)[0]], "the result has no such axis", f"Axes: {', '.join(dims)}."
+        )
+    found = {}
+    for dim in dims:
+        labels = dataset[dim].values
+        if dim in setting:
+            found[dim] = _position(dim, setting[dim], labels)
+        elif len(labels) == 1:
+            found[dim] = 0
+        else:
+            raise InputError(dim, None, "this axis has several values", f"Choose one of {[_short(v) for v in labels]}.")
+    return found
+
+
+def _position(dim: str, wanted: Any, labels: np.ndarray) -> int:
+    for i, label in enumerate(labels.tolist()):
+        if type(label) is bool or type(wanted) is bool:
+            if type(label) is type(wanted) and label == wanted:
+                return i
+        elif label == wanted or str(label) == str(wanted):
+            return i
+    raise InputError(dim, wanted, "this axis has no such value", f"Values: {[_short(v) for v in labels]}.")
+
+
+def _short(label: Any) -> Any:
+    return label.item() if hasattr(label, "item") else label

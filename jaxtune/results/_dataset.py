@@ -1,0 +1,73 @@
+"""The cube as an xarray data set, in memory and as NetCDF; the only file that imports xarray."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxtune._errors import RunFolderError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def make_dataset(
+    coordinates: Mapping[str, tuple[str, np.ndarray]],
+    dims: Sequence[str],
+    seeds: Sequence[int],
+    steps: np.ndarray,
+    curves: Mapping[str, np.ndarray],
+    finals: Mapping[str, np.ndarray],
+    modes: Mapping[str, Any],
+    failures: Sequence[str],
+) -> "xr.Dataset":
+    """Returns the cube.
+
+    Args:
+      coordinates: for each name the dimension and the values.
+      dims: dimensions of the space, in order.
+      seeds: the seeds.
+      steps: updates done at each evaluation.
+      curves: metrics followed through training, shape (arms, seeds, evaluations).
+      finals: what is known of each trial at the end, shape (arms, seeds).
+      modes: for metric names without their split, `"min"`, `"max"` or None.
+      failures: tracebacks of programs that raised.
+    """
+    import xarray as xr
+
+    coords = dict(coordinates) | {"seed": ("seed", np.array(seeds, np.int64)), "step": ("step", steps)}
+    shape = [len(coords[d][1]) for d in dims]
+    data = {}
+    for name, values in {**curves, **finals}.items():
+        behind = ["seed", "step"] if name in curves else ["seed"]
+        mode = modes.get(name.partition("_")[2])
+        data[name] = ([*dims, *behind], values.reshape(*shape, *values.shape[1:]), {"mode": mode} if mode else {})
+    attrs = {"failures": json.dumps(list(failures))} if failures else {}
+    return xr.Dataset(data, coords, attrs)
+
+
+def write_dataset(dataset: "xr.Dataset", path: Path) -> None:
+    """Writes the cube as NetCDF."""
+    dataset.to_netcdf(path, engine="h5netcdf")
+
+
+def read_dataset(path: Path) -> "xr.Dataset":
+    """Returns the cube from NetCDF, in memory.
+
+    Raises:
+      ValueError: the file is missing or damaged.
+    """
+    import xarray as xr
+
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as file:
+            dataset = file.load()
+    except (OSError, ValueError, KeyError) as error:
+        raise RunFolderError(f"{str(path)!r} cannot be read as results: {error}. Run the experiment again.") from error
+    # NetCDF gives strings back as objects.
+    texts = {n: v for n, v in dataset.variables.items() if v.dtype == object}
+    return dataset.assign(
+        {n: v.copy(data=v.values.astype(str)) for n, v in texts.items() if n not in dataset.coords}
+    ).assign_coords({n: v.copy(data=v.values.astype(str)) for n, v in texts.items() if n in dataset.coords})

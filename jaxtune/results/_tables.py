@@ -1,0 +1,170 @@
+"""The three tables: each arm, each arm against a baseline, and the best arm."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from jaxtune._errors import InputError
+from jaxtune.results import _cube
+from jaxtune.results._statistics import Interval, bootstrap_interval, holm, paired_p, sign_flip_p, t_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+COVERS = "intervals cover the randomness of training (initialization, batches, masks) on one split of the data"
+
+
+@dataclasses.dataclass(frozen=True)
+class Best:
+    """The arm that validation chose.
+
+    Attributes:
+      arm: its setting, by dimension.
+      metric: the validation metric that chose it.
+      valid: that metric of the arm over the seeds. The arm was chosen for it, so the mean is optimistic.
+      test: the same metric on the test split, read for the chosen arm alone.
+      lost: trials of all arms that did not end well; arms with such trials are not chosen.
+    """
+
+    arm: dict[str, Any]
+    metric: str
+    valid: Interval
+    test: Interval
+    lost: int
+
+    def __str__(self) -> str:
+        name = self.metric.removeprefix("valid_")
+        setting = ", ".join(f"{k}={v}" for k, v in self.arm.items())
+        lost = f"; {self.lost} trials did not end well" if self.lost else ""
+        return (
+            f"best by {self.metric}: {setting} (validation {_show(self.valid)}; test {name} {_show(self.test)}{lost})"
+        )
+
+
+def summary(dataset: "xr.Dataset", metric: str, level: float) -> "pd.DataFrame":
+    """Returns one row per arm: drawn values, mean, interval, number of trials, trials that did not end well."""
+    import pandas as pd
+
+    values = _cube.rows(dataset, _cube.at_kept(dataset, metric))
+    intervals = [t_interval(row[~np.isnan(row)], level) for row in values]
+    table = pd.DataFrame(intervals, index=_cube.arm_index(dataset), columns=["mean", "low", "high", "n"])
+    table["lost"] = _lost(dataset)
+    for position, (name, drawn) in enumerate(_cube.drawn_columns(dataset).items()):
+        table.insert(position, name, drawn)
+    table.attrs["note"] = f"{metric} at the kept parameters; {level:.0%} t {COVERS}."
+    return table
+
+
+def compare(
+    dataset: "xr.Dataset", metric: str, baseline: Mapping[str, Any], level: float, method: Literal["t", "bootstrap"]
+) -> "pd.DataFrame":
+    """Returns one row per arm that is not a baseline: its paired difference, interval and p values."""
+    import pandas as pd
+
+    if method not in ("t", "bootstrap"):
+        raise InputError("method", method, "there is no such interval", "Pass 't' or 'bootstrap'.")
+    interval = t_interval if method == "t" else bootstrap_interval
+    dims = _cube.arm_dims(dataset)
+    fixed = _cube.positions(dataset, baseline, [d for d in dims if d in baseline] + sorted(set(baseline) - set(dims)))
+    values = _cube.at_kept(dataset, metric)
+    # The baseline of an arm has the named axes at their baseline values and agrees with the arm in all others.
+    against = values.isel(fixed).drop_vars(list(fixed)).broadcast_like(values)
+    own, base = _cube.rows(dataset, values), _cube.rows(dataset, against)
+    shape = [dataset.sizes[d] for d in dims]
+    place = np.stack(np.unravel_index(np.arange(len(own)), shape), axis=1)
+    is_baseline = np.all([place[:, dims.index(d)] == i for d, i in fixed.items()], axis=0)
+
+    records = []
+    for mine, theirs in zip(own[~is_baseline], base[~is_baseline], strict=True):
+        difference = (mine - theirs)[~np.isnan(mine - theirs)]
+        mean, low, high, pairs = interval(difference, level)
+        p_sign, floor = sign_flip_p(difference)
+        records.append((mean, low, high, paired_p(difference), np.nan, p_sign, floor, pairs))
+    columns = ["difference", "low", "high", "p", "p_holm", "p_sign_flip", "p_sign_flip_floor", "pairs"]
+    table = pd.DataFrame(records, index=_cube.arm_index(dataset)[~is_baseline], columns=columns)
+    table["p_holm"] = holm(table["p"].to_numpy())
+    table["lost"] = _lost(dataset)[~is_baseline]
+    shown = ", ".join(f"{k}={v}" for k, v in baseline.items())
+    kind = "t" if method == "t" else "studentized bootstrap"
+    table.attrs["note"] = (
+        f"{metric}: arm minus baseline ({shown}), paired by seed; {level:.0%} {kind} {COVERS}; "
+        f"p of the paired t-test, by Holm over {len(table)} arms, and of the sign-flip test, which with n pairs is at least {_floor(table)}."
+    )
+    return table
+
+
+def best(dataset: "xr.Dataset", metric: str, mode: str | None, level: float) -> Best:
+    """Returns the arm with the best mean of a validation metric, all of whose trials ended well."""
+    sign = _sign(dataset, metric, mode)
+    values = _cube.rows(dataset, _cube.at_kept(dataset, metric))
+    means = np.where(np.isnan(values).any(axis=1), -np.inf, sign * values.mean(axis=1))
+    if not np.isfinite(means).any():
+        raise InputError(
+            "metric",
+            metric,
+            "no arm has all its trials ended well",
+            "Look at result.dataset.status, and widen the space.",
+        )
+    row = int(np.argmax(means))
+    dims = _cube.arm_dims(dataset)
+    place = np.unravel_index(row, [dataset.sizes[d] for d in dims])
+    chosen = dataset.isel(dict(zip(dims, place, strict=True)))
+    setting = {d: chosen[d].item() for d in dims}
+    test = _cube.at_kept(chosen, "test_" + metric.removeprefix("valid_")).values.astype(np.float64)
+    lost = int((~_cube.ended_well(dataset)).sum())
+    return Best(setting, metric, t_interval(values[row], level), t_interval(test, level), lost)
+
+
+def best_per(dataset: "xr.Dataset", metric: str, per: str, mode: str | None, level: float) -> "pd.DataFrame":
+    """Returns, for each value of one axis, the best of the other axes: one row per value."""
+    import pandas as pd
+
+    dims = _cube.arm_dims(dataset)
+    if per not in dims:
+        raise InputError("per", per, "the result has no such axis", f"Axes: {', '.join(dims)}.")
+    records = []
+    for i in range(dataset.sizes[per]):
+        found = best(dataset.isel({per: [i]}), metric, mode, level)
+        ends = {f"valid_{k}": v for k, v in found.valid._asdict().items()} | {
+            f"test_{k}": v for k, v in found.test._asdict().items()
+        }
+        records.append({**found.arm, **ends, "lost": found.lost})
+    table = pd.DataFrame(records).set_index(per).drop(columns=["test_n"]).rename(columns={"valid_n": "n"})
+    table.attrs["note"] = f"chosen by {metric} for each {per}; {level:.0%} t {COVERS}."
+    return table
+
+
+def _sign(dataset: "xr.Dataset", metric: str, mode: str | None) -> float:
+    if not metric.startswith("valid_"):
+        raise InputError(
+            "metric",
+            metric,
+            "the best arm is chosen on validation only",
+            f"Pass 'valid_{metric.partition('_')[2] or metric}'.",
+        )
+    _cube.at_kept(dataset, metric)
+    mode = mode or dataset[metric].attrs.get("mode")
+    if mode not in ("min", "max"):
+        raise InputError(
+            "mode",
+            mode,
+            f"it is not known whether less or more of {metric} is better",
+            "Pass mode='min' or mode='max'.",
+        )
+    return 1.0 if mode == "max" else -1.0
+
+
+def _lost(dataset: "xr.Dataset") -> np.ndarray:
+    return (~_cube.rows(dataset, _cube.ended_well(dataset)).astype(bool)).sum(axis=1)
+
+
+def _floor(table: "pd.DataFrame") -> str:
+    floors = sorted({f for f in table["p_sign_flip_floor"] if not np.isnan(f)})
+    return ", ".join(f"1/{round(1 / f)}" for f in floors) or "unknown"
+
+
+def _show(interval: Interval) -> str:
+    return f"{interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}] over {interval.n} seeds"

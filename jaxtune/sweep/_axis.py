@@ -1,0 +1,231 @@
+"""One axis of a space: its values, their labels, and whether they are traced."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxtune._errors import InputError, InputTypeError
+
+_RESERVED = ("seed", "step", "arm", "run", "status", "best_step", "first_bad_step", "keys", "values", "items", "get")
+_PREFIXES = ("train_", "valid_", "test_")
+
+
+@dataclasses.dataclass(frozen=True)
+class Marked:
+    """Values that the user has declared traced or static."""
+
+    values: Any
+    traced: bool
+
+
+def static(values: Any) -> Any:
+    """Returns the values of an axis marked as static: each is a Python value and a program of its own.
+
+    Args:
+      values: a sequence of values, or a dict of labels to values; in `jt.arms`, one value.
+    """
+    return Marked(values, traced=False)
+
+
+def traced(values: Any) -> Any:
+    """Returns the values of an axis marked as traced: JAX scalars, all served by one program.
+
+    Args:
+      values: a sequence of numbers or of pytrees of numbers, or a dict of labels to such; in `jt.arms`, one value.
+    """
+    return Marked(values, traced=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """The values that one hyperparameter takes along one dimension.
+
+    Attributes:
+      name: the hyperparameter.
+      values: one value per position of the dimension; along `arm` they may repeat.
+      labels: how they are called in the result; equal labels mean equal values.
+      traced: whether they are lanes of one program.
+    """
+
+    name: str
+    values: tuple[Any, ...]
+    labels: tuple[Any, ...]
+    traced: bool
+
+    def stacked(self, positions: Sequence[int]) -> Any:
+        """Returns the traced values at these positions, each leaf with a leading axis."""
+        chosen = [self.values[i] for i in positions]
+        real = jax.tree.map(lambda *leaves: not all(_is_int(x) for x in leaves), *self.values)
+
+        def stack(is_real: bool, *leaves: Any) -> np.ndarray:
+            return np.stack([np.asarray(x, np.float32 if is_real else np.int32) for x in leaves])
+
+        return jax.tree.map(stack, real, *chosen)
+
+
+def make_axis(name: str, given: Any) -> Axis:
+    """Returns the axis of distinct values that a user has given to `grid` or `choice`.
+
+    Raises:
+      ValueError, TypeError: no values, equal values, a reserved name, NaN, missing labels, or a mixture that is neither
+        traced nor static.
+    """
+    check_name(name)
+    mark = given.traced if isinstance(given, Marked) else None
+    raw = given.values if isinstance(given, Marked) else given
+    if isinstance(raw, Mapping):
+        labels, values = list(raw), list(raw.values())
+        for label in labels:
+            if not isinstance(label, str):
+                raise InputTypeError(name, label, "labels are strings", "Write the axis as {'label': value, ...}.")
+    elif (
+        isinstance(raw, (str, bytes))
+        or not isinstance(raw, Iterable)
+        or (isinstance(raw, np.ndarray) and raw.ndim == 0)
+    ):
+        raise InputTypeError(name, raw, "an axis is a sequence of values", f"Write {name}=[{raw!r}].")
+    else:
+        values = [v.item() if isinstance(v, np.generic) else v for v in raw]
+        labels = None
+    if not values:
+        raise InputError(name, raw, "the axis is empty", "Give it at least one value.")
+    is_traced = decide(name, values, mark)
+    if labels is None:
+        labels = [_own_label(name, v) for v in values]
+    if len({_identity(label) for label in labels}) < len(labels):
+        raise InputError(name, labels, "two values are equal", "Give every value once.")
+    return Axis(name, tuple(values), tuple(labels), is_traced)
+
+
+def make_column(name: str, given: Sequence[Any], arms: Sequence[str]) -> Axis:
+    """Returns the axis of the values that a name takes in named arms, one value per arm.
+
+    Values without a natural label are called after the first arm that has them.
+    """
+    check_name(name)
+    marks = {v.traced for v in given if isinstance(v, Marked)}
+    if len(marks) > 1:
+        raise InputError(name, list(given), "it is marked traced in one arm and static in another", "Mark it one way.")
+    values = [v.values if isinstance(v, Marked) else v for v in given]
+    values = [v.item() if isinstance(v, np.generic) else v for v in values]
+    is_traced = decide(name, values, marks.pop() if marks else None)
+    labels: list[Any] = []
+    for i, value in enumerate(values):
+        same = next((j for j in range(i) if same_value(values[j], value)), None)
+        plain = isinstance(value, (bool, int, float, str))
+        labels.append(value if plain else arms[i] if same is None else labels[same])
+    return Axis(name, tuple(values), tuple(labels), is_traced)
+
+
+def decide(name: str, values: Sequence[Any], mark: bool | None) -> bool:
+    """Returns whether an axis is traced, from all values that its name takes.
+
+    Real numbers of which one is a float are traced, and so are pytrees of numbers of one structure; all else is static.
+    """
+    for value in values:
+        if any(isinstance(leaf, (float, np.floating)) and math.isnan(leaf) for leaf in _leaves(value)):
+            raise InputError(name, value, "NaN is no setting", "Remove it.")
+    if mark is False:
+        return False
+    numbers = [_is_number(v) for v in values]
+    if all(numbers):
+        return bool(mark) or not all(_is_int(v) for v in values)
+    floats = [isinstance(v, float) for v in values]
+    if any(floats):
+        raise InputTypeError(
+            name,
+            list(values),
+            "floats are traced, and None, strings and bools cannot be",
+            f"Write {name}=jt.static({{'label': value, ...}}), a program for each value.",
+        )
+    trees = [_is_number_tree(v) for v in values]
+    if all(trees):
+        structures = {str(jax.tree.structure(v)) for v in values}
+        if len(structures) > 1:
+            raise InputError(
+                name,
+                list(values),
+                "the values are pytrees of different structure",
+                "Give them one structure, or mark them jt.static.",
+            )
+        return True
+    if mark:
+        raise InputTypeError(
+            name, list(values), "only numbers and pytrees of numbers can be traced", "Mark the axis jt.static."
+        )
+    return False
+
+
+def check_name(name: str) -> None:
+    """Refuses names that a result or `hp` uses for something else."""
+    if not isinstance(name, str) or not name.isidentifier():
+        raise InputError("axis", name, "it is no identifier", "Use a name that can follow `hp.`.")
+    if name in _RESERVED or name.startswith(_PREFIXES) or name.startswith("_"):
+        raise InputError(
+            "axis",
+            name,
+            "this name is reserved",
+            f"Choose a name that is none of {', '.join(_RESERVED)} and begins with none of {', '.join(_PREFIXES)}, _.",
+        )
+
+
+def same_value(a: Any, b: Any) -> bool:
+    """Returns whether two values of an axis are the same setting; functions and modules are compared by identity first."""
+    if a is b:
+        return True
+    if type(a) is not type(b) and not (_is_number(a) and _is_number(b)):
+        return False
+    try:
+        return bool(jax.tree.all(jax.tree.map(lambda x, y: np.array_equal(x, y), a, b)))
+    except (TypeError, ValueError):
+        return False
+
+
+def coordinate(labels: Sequence[Any]) -> np.ndarray:
+    """Returns labels as a coordinate: float64 and int64 exactly as written, bools, or text."""
+    kinds = {
+        bool if isinstance(x, bool) else float if isinstance(x, float) else int if isinstance(x, int) else str
+        for x in labels
+    }
+    if kinds == {bool}:
+        return np.array(labels, bool)
+    if kinds == {int}:
+        return np.array(labels, np.int64)
+    if kinds <= {int, float}:
+        return np.array(labels, np.float64)
+    return np.array([str(x) for x in labels], dtype=str)
+
+
+def _own_label(name: str, value: Any) -> Any:
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    raise InputTypeError(
+        name, value, "a value that is no number, string or bool needs a label", f"Write {name}={{'label': value, ...}}."
+    )
+
+
+def _identity(label: Any) -> Any:
+    return isinstance(label, bool), label
+
+
+def _leaves(value: Any) -> list[Any]:
+    return [value] if callable(value) else jax.tree.leaves(value)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def _is_number_tree(value: Any) -> bool:
+    if callable(value) or type(value) in (tuple, list):
+        return False
+    leaves = jax.tree.leaves(value)
+    return bool(leaves) and all(_is_number(x) or (isinstance(x, np.ndarray) and x.dtype.kind in "fiu") for x in leaves)

@@ -1,0 +1,50 @@
+"""What can be read from a traced program: which inputs matter, whether it draws, what it multiplies."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.interpreters import partial_eval
+
+
+def used_inputs(closed: ClosedJaxpr) -> list[bool]:
+    """Returns for each input whether any output depends on it. A product with zero counts as dependence."""
+    _, used = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
+    return list(used)
+
+
+def draws(closed: ClosedJaxpr) -> list[tuple[int, ...]]:
+    """Returns the shapes of all arrays of random bits that the program draws, those of inner programs included."""
+    return [eqn.outvars[0].aval.shape for eqn, _ in _equations(closed.jaxpr, 1) if eqn.primitive.name == "random_bits"]
+
+
+def multiplications(closed: ClosedJaxpr) -> int:
+    """Returns the floating-point operations of the program's matrix products and convolutions.
+
+    A product of (m, k) by (k, n) counts 2 m k n. Loops with a fixed number of turns count every turn, others one.
+    """
+    total = 0
+    for eqn, times in _equations(closed.jaxpr, 1):
+        out = math.prod(eqn.outvars[0].aval.shape) if eqn.outvars else 0
+        if eqn.primitive.name == "dot_general":
+            (contracted, _), _ = eqn.params["dimension_numbers"]
+            left = eqn.invars[0].aval.shape
+            total += times * 2 * out * math.prod(left[d] for d in contracted)
+        elif eqn.primitive.name == "conv_general_dilated":
+            kernel, numbers = eqn.invars[1].aval.shape, eqn.params["dimension_numbers"]
+            total += times * 2 * out * math.prod(kernel) // kernel[numbers.rhs_spec[0]]
+    return total
+
+
+def _equations(jaxpr: Jaxpr, times: int) -> Iterator[tuple[Any, int]]:
+    for eqn in jaxpr.eqns:
+        yield eqn, times
+        inner = times * eqn.params["length"] if eqn.primitive.name == "scan" else times
+        for value in eqn.params.values():
+            for leaf in jax.tree.leaves(value, is_leaf=lambda v: isinstance(v, (ClosedJaxpr, Jaxpr))):
+                if isinstance(leaf, ClosedJaxpr):
+                    yield from _equations(leaf.jaxpr, inner)
+                elif isinstance(leaf, Jaxpr):
+                    yield from _equations(leaf, inner)

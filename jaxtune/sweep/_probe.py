@@ -1,0 +1,169 @@
+"""One lane traced without vmap, to find out about a recipe before anything compiles.
+
+Under vmap JAX's errors name no argument, and some (`range(tracer)`) never do. So where a trace fails, it is repeated
+with single hyperparameters as plain Python numbers: the one that makes the difference is the one to name.
+"""
+
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxtune import _check
+from jaxtune._errors import InputError, JaxtuneError, StaticHyperparameterError
+from jaxtune._tree import size_bytes
+from jaxtune._types import PyTree
+from jaxtune.data._batches import Batch, Table, take_batch
+from jaxtune.sweep import _jaxpr
+from jaxtune.sweep._axis import Axis
+from jaxtune.training import Lane, advance
+
+_FLAX_LAYERS = (
+    "/flax/linen/stochastic.py",
+    "/flax/nnx/nn/stochastic.py",
+    "/flax/linen/attention.py",
+    "/flax/nnx/nn/attention.py",
+)
+
+
+class Probe(NamedTuple):
+    """What one lane's trace tells of a program.
+
+    Attributes:
+      used: names of the traced hyperparameters that some output depends on.
+      draws: whether a step draws random numbers of its own (dropout, noise).
+      flops: floating-point operations of matrix products in one step of one lane.
+      state_bytes: bytes of one lane's training state.
+      variable_bytes: bytes of one lane's parameters and model state.
+      modes: whether less or more of each metric is better.
+    """
+
+    used: frozenset[str]
+    draws: bool
+    flops: int
+    state_bytes: int
+    variable_bytes: int
+    modes: dict[str, Any]
+
+
+def probe(lane: Lane, axes: Sequence[Axis], example: Mapping[str, Any], table: Table, batch_size: int) -> Probe:
+    """Returns what one lane of a program tells.
+
+    Args:
+      lane: the lane.
+      axes: the traced axes.
+      example: traced hyperparameters of one arm, as Python values.
+      table: all examples.
+      batch_size: examples per update.
+
+    Raises:
+      StaticHyperparameterError: a traced hyperparameter is used as a Python number.
+    """
+    shapes = jax.eval_shape(lambda t: t, table)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    hp = abstract({a.name: a.stacked([0]) for a in axes})
+
+    def whole(hp: PyTree, key: Any, table: Table) -> Any:
+        state = lane.init(key, table, hp)
+        return state, advance(lane, key, state, table, hp, jnp.array(0), jnp.array(1))
+
+    try:
+        closed, out = jax.make_jaxpr(whole, return_shape=True)(hp, key, shapes)
+    except JaxtuneError:
+        raise
+    except Exception as error:
+        raise _named(error, lane, example, shapes, key, hp) from error
+    used = _jaxpr.used_inputs(closed)[: len(jax.tree.leaves(hp))]
+    owners = [path[0].key for path, _ in jax.tree_util.tree_leaves_with_path(hp)]
+    names = frozenset(name for name, u in zip(owners, used, strict=True) if u)
+
+    batch = _batch(lane, shapes, batch_size)
+    step = jax.make_jaxpr(lane.step)(key, jnp.array(0), out[0], batch, hp)
+    modes: dict[str, Any] = {}
+    jax.eval_shape(lambda hp: modes.update(lane.resolve(hp).modes), hp)
+    variables = (out[0].params, out[0].model_state)
+    return Probe(
+        names, bool(_jaxpr.draws(step)), _jaxpr.multiplications(step), size_bytes(out[0]), size_bytes(variables), modes
+    )
+
+
+def check_ranges(lane: Lane, settings: Sequence[Mapping[str, Any]], table: Table, batch_size: int) -> None:
+    """Traces one step with hyperparameters as plain Python numbers, so that components see and check them.
+
+    Raises:
+      ValueError: a component refuses a number, or an infinity that no component takes to mean "off".
+    """
+    shapes = jax.eval_shape(lambda t: t, table)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    batch = _batch(lane, shapes, batch_size)
+    for hp in settings:
+        infinite = {k: v for k, v in hp.items() if isinstance(v, float) and v in (float("inf"), -float("inf"))}
+        with _check.collect_infinities() as accepted:
+            lane.resolve(hp)
+            if sum(1 for _ in infinite) > len(accepted):
+                name = next((k for k, v in infinite.items() if not any(v is a for a in accepted)), next(iter(infinite)))
+                raise InputError(
+                    name,
+                    infinite[name],
+                    'no component that it goes to documents infinity as "off"',
+                    "Pass a finite number.",
+                )
+        jax.eval_shape(
+            lambda key, table, batch: lane.step(key, jnp.array(0), lane.init(key, table, hp), batch, hp),
+            key,
+            shapes,
+            batch,
+        )  # noqa: B023
+
+
+def abstract(stacked: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the shapes of one lane's traced hyperparameters."""
+    return {k: jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), v) for k, v in stacked.items()}
+
+
+def _batch(lane: Lane, shapes: Table, batch_size: int) -> Batch:
+    n = int(lane.spans["train"].size)
+    return jax.eval_shape(lambda t: take_batch(t, jnp.arange(n, dtype=jnp.int32), jnp.array(0), batch_size), shapes)
+
+
+def _named(
+    error: Exception, lane: Lane, example: Mapping[str, Any], shapes: Table, key: Any, hp: Mapping[str, Any]
+) -> Exception:
+    """Returns the error that names the traced hyperparameters at fault, or the error itself if there are none."""
+
+    def fails(fixed: Mapping[str, Any]) -> bool:
+        rest = {k: v for k, v in hp.items() if k not in fixed}
+
+        def whole(hp: PyTree, key: Any, table: Table) -> Any:
+            hp = {**fixed, **hp}
+            state = lane.init(key, table, hp)
+            return advance(lane, key, state, table, hp, jnp.array(0), jnp.array(1))
+
+        try:
+            jax.eval_shape(whole, rest, key, shapes)
+        except JaxtuneError:
+            return False
+        except Exception:
+            return True
+        return False
+
+    if not hp or fails(example):
+        return error
+    guilty = [name for name in hp if fails({k: v for k, v in example.items() if k != name})]
+    names = " and ".join(f"`{name}`" for name in guilty or hp)
+    frames = traceback.extract_tb(error.__traceback__)
+    stock = next((f for f in frames if f.filename.replace("\\", "/").endswith(_FLAX_LAYERS)), None)
+    own = [
+        f
+        for f in frames
+        if not any(part in f.filename for part in ("/jax/", "/flax/", "/jaxtune/", "/optax/", "/_src/"))
+    ]
+    place = f" ({own[-1].filename}:{own[-1].lineno}, in {own[-1].name})" if own else ""
+    cure = f"Make the axis static, a program for each value: {(guilty or list(hp))[0]}=jt.static([...])."
+    if stock is not None:
+        cure = f"Flax's layer ({stock.name} in {stock.filename.rsplit('/', 1)[-1]}) takes no traced rate: use jt.nn.linen.Dropout or jt.nn.nnx.Dropout. Or: {cure}"
+    return StaticHyperparameterError(
+        f"{names} is traced, a JAX scalar, but used where Python needs a number{place}: {type(error).__name__}. {cure}"
+    )

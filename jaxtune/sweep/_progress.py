@@ -1,0 +1,50 @@
+"""The progress bar; the only file that imports rich's progress display."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Report = Callable[[int, int], None]
+_INTERVAL = 0.1  # seconds between two looks at the terminal
+
+
+@contextmanager
+def progress_bar(updates: int, trials: int, show: bool | None) -> Iterator[Report]:
+    """Yields a function to be told of updates made and trials ended.
+
+    Args:
+      updates: updates of all trials together.
+      trials: number of trials.
+      show: whether to draw a bar; None draws where standard error is a terminal.
+    """
+    if not (sys.stderr.isatty() if show is None else show):
+        yield lambda updates, trials: None
+        return
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = [
+        BarColumn(),
+        TextColumn("{task.fields[ended]}/{task.fields[trials]} trials"),
+        TextColumn("{task.fields[rate]} steps/s"),
+        TimeRemainingColumn(),
+    ]
+    bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
+    task = bar.add_task("", total=updates, trials=trials, ended=0, rate="-")
+    began = drawn = time.monotonic()
+    done = ended = 0
+
+    def report(more: int, finished: int) -> None:
+        nonlocal done, ended, drawn
+        done, ended = done + more, ended + finished
+        now = time.monotonic()
+        # Trials that stop early make fewer updates than planned: their rest is taken off the total at the end.
+        if now - drawn >= _INTERVAL:
+            drawn = now
+            bar.update(task, completed=done, ended=ended, rate=f"{done / (now - began):,.0f}", refresh=True)
+
+    with bar:
+        yield report
+        bar.update(task, completed=updates, ended=ended, refresh=True)

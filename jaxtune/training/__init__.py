@@ -1,0 +1,9 @@
+"""One lane: a whole training run as pure functions."""
+
+from jaxtune.training._early_stopping import EarlyStopping as EarlyStopping
+from jaxtune.training._hyperparameters import Hyperparameters as Hyperparameters, RunFacts as RunFacts
+from jaxtune.training._lane import Lane as Lane, advance as advance, make_lane as make_lane
+from jaxtune.training._objective import Objective as Objective
+from jaxtune.training._recipe import Recipe as Recipe
+from jaxtune.training._state import STATUSES as STATUSES, Status as Status, TrainState as TrainState, kept as kept
+from jaxtune.training._train import History as History, train as train

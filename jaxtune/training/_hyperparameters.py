@@ -1,0 +1,97 @@
+"""What a recipe is given."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxtune._types import PyTree
+
+
+class RunFacts(NamedTuple):
+    """The static facts of a run, read in a recipe as `hp.run`.
+
+    Attributes:
+      steps: updates that a trial makes.
+      steps_per_epoch: updates that cover the training split once. While jaxtune learns the batch size from the recipe,
+        in a first call, this is the number of training examples.
+      outputs: what a model has to return per example: classes, or targets.
+      input_shape: shape of one example; a pytree of shapes if `x` is one.
+    """
+
+    steps: int
+    steps_per_epoch: int
+    outputs: int
+    input_shape: PyTree
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class Hyperparameters(Mapping[str, Any]):
+    """An immutable mapping of hyperparameters, read as `hp.lr`, `hp["lr"]` or `**hp`.
+
+    As a pytree its children are the values that are numbers, arrays or containers of them; anything else, `run`
+    included, is static.
+
+    Args:
+      values: names and values.
+      run: the facts of the run.
+    """
+
+    __slots__ = ("_run", "_values")
+
+    def __init__(self, values: Mapping[str, Any], run: RunFacts | None = None):
+        object.__setattr__(self, "_values", dict(values))
+        object.__setattr__(self, "_run", run)
+
+    @property
+    def run(self) -> RunFacts:
+        """The static facts of the run."""
+        if self._run is None:
+            raise AttributeError("`hp.run` is known inside jt.run and jt.train only")
+        return self._run
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name in Hyperparameters.__slots__:
+            raise AttributeError(name)
+        try:
+            return self._values[name]
+        except KeyError:
+            raise AttributeError(
+                f"there is no hyperparameter `{name}`; the space has {', '.join(self._values) or 'none'}"
+            ) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"hyperparameters are immutable, so `{name}` cannot be set")
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Hyperparameters({self._values})"
+
+    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
+        """Splits the values into traced children and static rest."""
+        traced = {k: v for k, v in self._values.items() if _is_dynamic(v)}
+        fixed = tuple((k, None if k in traced else v) for k, v in self._values.items())
+        children = [(jax.tree_util.GetAttrKey(k), v) for k, v in traced.items()]
+        return children, (tuple(traced), fixed, self._run)
+
+    @classmethod
+    def tree_unflatten(cls, aux: Any, children: Any) -> "Hyperparameters":
+        """Puts the children back into their places."""
+        names, fixed, run = aux
+        return cls({**dict(fixed), **dict(zip(names, children, strict=True))}, run)
+
+
+def _is_dynamic(value: Any) -> bool:
+    if isinstance(value, (bool, int, str)) or value is None:
+        return False
+    leaves = jax.tree.leaves(value)
+    return bool(leaves) and all(isinstance(leaf, (float, np.number, np.ndarray, jax.Array)) for leaf in leaves)

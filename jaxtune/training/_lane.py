@@ -1,0 +1,220 @@
+"""A lane: one training run as three pure functions, `init`, `segment` and `evaluate`.
+
+They take the key, the step and the data apart from the lane's own state. Under `vmap` over hyperparameters these stay
+unbatched, so that batches, masks and noise are drawn once for all lanes that share a seed.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxtune._errors import InputError
+from jaxtune._keys import key_for, stream_key
+from jaxtune._tree import all_finite, select
+from jaxtune._types import Count, Key, PyTree, Scalar
+from jaxtune.data._batches import Batch, Span, Table, epoch_order, steps_per_epoch, take_batch, take_slice
+from jaxtune.training import _early_stopping
+from jaxtune.training._hyperparameters import Hyperparameters, RunFacts
+from jaxtune.training._objective import Objective, checked, default_loss, mean_loss
+from jaxtune.training._recipe import Recipe, RecipeFn, call_recipe
+from jaxtune.training._state import Status, TrainState, fresh_counters, kept
+
+EVALUATION_BATCH = 256
+"""Examples per batch of an evaluation, fixed so that bits do not depend on the size of a split."""
+
+Metrics = dict[str, Scalar]
+
+
+class Lane(NamedTuple):
+    """One training run as pure functions of hyperparameters, vectorized by `jt.run`.
+
+    `hp` is a mapping of traced values; the static ones are inside.
+
+    Attributes:
+      init: `init(key, table, hp) -> state`.
+      step: `step(key, t, state, batch, hp) -> (state, loss)`: update number t, counted from 0.
+      segment: `segment(key, state, table, hp, start, length) -> (state, first_bad_step)`: `length` updates.
+      evaluate: `evaluate(params, model_state, table, hp, span) -> metrics` on one split.
+      resolve: `resolve(hp) -> Recipe`.
+      spans: where each split lies in the table.
+      facts: what `hp.run` says.
+    """
+
+    init: Callable[..., TrainState]
+    step: Callable[..., Any]
+    segment: Callable[..., Any]
+    evaluate: Callable[..., Metrics]
+    resolve: Callable[..., Recipe]
+    spans: Mapping[str, Span]
+    facts: RunFacts
+
+
+def make_lane(
+    recipe: RecipeFn,
+    static: Mapping[str, Any],
+    facts: RunFacts,
+    spans: Mapping[str, Span],
+    batch_size: int,
+    classes: int | None,
+) -> Lane:
+    """Returns the lane of a recipe whose static hyperparameters are fixed.
+
+    Args:
+      recipe: the recipe.
+      static: static hyperparameters, by name.
+      facts: the facts of the run.
+      spans: where each split lies in the table.
+      batch_size: examples per update.
+      classes: number of classes, None for regression.
+    """
+    n = int(spans["train"].size)
+    per_epoch = steps_per_epoch(n, batch_size)
+
+    def resolve(hp: Mapping[str, Any]) -> Recipe:
+        return call_recipe(recipe, Hyperparameters({**static, **hp}, facts))
+
+    def objective_of(made: Recipe, examples: Batch | Table) -> Objective:
+        if isinstance(made.loss, Objective):
+            return made.loss
+        return mean_loss(checked(made.loss or default_loss(examples.y), classes))
+
+    def init(key: Key, table: Table, hp: Mapping[str, Any]) -> TrainState:
+        made = resolve(hp)
+        example = jax.tree.map(lambda a: a[:1], table.x)
+        params, model_state = made.model.init(stream_key(key, "init"), example)
+        opt_state = made.optimizer.init(params)
+        stopping = None if made.early_stopping is None else _early_stopping.start(params, model_state)
+        return TrainState(params, model_state, opt_state, stopping, *fresh_counters())
+
+    def step(key: Key, t: Count, state: TrainState, batch: Batch, hp: Mapping[str, Any]) -> tuple[TrainState, Scalar]:
+        made = resolve(hp)
+        objective = objective_of(made, batch)
+
+        def total(params: PyTree) -> tuple[Scalar, PyTree]:
+            loss, (model_state, _) = objective(
+                made.model.apply, params, state.model_state, batch, key_for(key, "step", t)
+            )
+            for penalty in made.penalties:
+                loss = loss + penalty(params)
+            return loss, model_state
+
+        (value, model_state), gradient = jax.value_and_grad(total, has_aux=True)(state.params)
+        optimizer = optax.with_extra_args_support(made.optimizer)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params, value=value)
+        params = optax.apply_updates(state.params, updates)
+        return state._replace(params=params, model_state=model_state, opt_state=opt_state), value
+
+    def segment(
+        key: Key, state: TrainState, table: Table, hp: Mapping[str, Any], start: Count, length: Count | int
+    ) -> tuple[TrainState, Count]:
+        def body(i: Count, carry: Any) -> Any:
+            state, order, first_bad = carry
+            t = start + i
+            epoch, position = t // per_epoch, t % per_epoch
+            # One condition for all lanes, so that it stays a condition under vmap: the epoch's order is drawn once.
+            order = jax.lax.cond((position == 0) | (i == 0), lambda: epoch_order(key, epoch, n), lambda: order)
+            state, value = step(key, t, state, take_batch(table, order, position, batch_size), hp)
+            bad = (first_bad == 0) & ~jnp.isfinite(value)
+            return state, order, jnp.where(bad, t + 1, first_bad)
+
+        # A loop with a traced number of turns is never unrolled: bits do not depend on how a run is cut into segments.
+        carry = (state, jnp.zeros(n, jnp.int32), jnp.array(0))
+        state, _, first_bad = jax.lax.fori_loop(0, length, body, carry)
+        return state, first_bad
+
+    def evaluate(params: PyTree, model_state: PyTree, table: Table, hp: Mapping[str, Any], span: Span) -> Metrics:
+        made = resolve(hp)
+        metrics = made.all_metrics(classification=classes is not None)
+        objective = objective_of(made, table)
+        unused = jax.random.key(0)
+
+        def apply(params: PyTree, model_state: PyTree, x: PyTree, *, key: Key, train: bool) -> Any:
+            del train
+            return made.model.apply(params, model_state, x, key=key, train=False)
+
+        def body(i: Count, carry: Any) -> Any:
+            states, (total, seen) = carry
+            batch = take_slice(table, span, i, EVALUATION_BATCH)
+            outputs, _ = apply(params, model_state, batch.x, key=unused, train=False)
+            weight = jnp.ones(EVALUATION_BATCH) if batch.weight is None else batch.weight
+            states = {name: m.update(states[name], outputs, batch.y, weight) for name, m in metrics.items()}
+            loss, _ = objective(apply, params, model_state, batch, unused)
+            return states, (total + loss * weight.sum(), seen + weight.sum())
+
+        zero = jnp.zeros(())
+        states = {name: m.init() for name, m in metrics.items()}
+        states, (total, seen) = jax.lax.fori_loop(0, -(-span.size // EVALUATION_BATCH), body, (states, (zero, zero)))
+        return {"loss": total / seen} | {name: m.compute(states[name]) for name, m in metrics.items()}
+
+    return Lane(init, step, segment, evaluate, resolve, spans, facts)
+
+
+def advance(
+    lane: Lane, key: Key, state: TrainState, table: Table, hp: Mapping[str, Any], start: Count, length: Count | int
+) -> tuple[TrainState, Metrics]:
+    """Returns the lane after a segment and an evaluation, and the metrics of that evaluation.
+
+    A lane that is not running keeps its state to the bit, and its metrics are NaN. A lane that diverges keeps the state
+    of the last good boundary.
+
+    Args:
+      lane: the lane.
+      key: key of the seed.
+      state: where the lane stands.
+      table: all examples.
+      hp: traced hyperparameters.
+      start: updates done before.
+      length: updates to do.
+    """
+    made = lane.resolve(hp)
+    trained, first_bad = lane.segment(key, state, table, hp, start, length)
+    now = jnp.asarray(start + length, jnp.int32)
+
+    metrics: Metrics = {}
+    for split in ("train", "valid"):
+        values = lane.evaluate(trained.params, trained.model_state, table, hp, lane.spans[split])
+        metrics |= {f"{split}_{name}": value for name, value in values.items()}
+    metrics |= {f"train_penalty_{p.name}": p(trained.params) for p in made.penalties}
+
+    good = (first_bad == 0) & all_finite((trained.params, trained.model_state)) & jnp.isfinite(metrics["train_loss"])
+    stop = jnp.array(False)
+    stopping = trained.stopping
+    if made.early_stopping is not None and stopping is not None:
+        value, mode = _watched(made, metrics)
+        stopping, stop = _early_stopping.observe(
+            stopping, value, now, trained.params, trained.model_state, made.early_stopping, mode
+        )
+
+    running = state.status == Status.RUNNING
+    onward = trained._replace(
+        stopping=stopping, last_step=now, status=jnp.where(stop, jnp.int8(Status.STOPPED), state.status)
+    )
+    fallen = state._replace(
+        status=jnp.array(Status.DIVERGED, jnp.int8), first_bad_step=jnp.where(first_bad > 0, first_bad, now)
+    )
+    state = select(running, select(good, onward, fallen), state)
+    return state, {name: jnp.where(running & good, value, jnp.nan) for name, value in metrics.items()}
+
+
+def finish(lane: Lane, state: TrainState, table: Table, hp: Mapping[str, Any]) -> tuple[PyTree, PyTree, Count, Metrics]:
+    """Returns the kept parameters, their model state and step, and the metrics on the test split."""
+    params, model_state, best_step = kept(state, lane.resolve(hp).early_stopping)
+    values = lane.evaluate(params, model_state, table, hp, lane.spans["test"])
+    return params, model_state, best_step, {f"test_{name}": value for name, value in values.items()}
+
+
+def _watched(made: Recipe, metrics: Metrics) -> tuple[Scalar, Any]:
+    assert made.early_stopping is not None
+    watched = made.early_stopping.metric
+    mode = made.modes.get(watched.partition("_")[2]) if watched in metrics else None
+    if mode is None:
+        raise InputError(
+            "early_stopping.metric",
+            watched,
+            "it is not measured, or does not say whether more is better",
+            f"Choose among: {', '.join(metrics)}.",
+        )
+    return metrics[watched], mode

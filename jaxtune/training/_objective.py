@@ -1,0 +1,72 @@
+"""From a per-example loss to the scalar that is differentiated."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxtune._errors import InputError
+from jaxtune._types import Array, ExampleFn, Key, PyTree
+from jaxtune.data._batches import Batch, weighted_mean
+from jaxtune.losses import softmax_cross_entropy, squared_error
+
+
+class Objective:
+    """A training loss that is more than a mean over examples.
+
+    Args:
+      fn: `fn(apply, params, state, batch, key) -> (scalar, (state, info))`. `apply` is the model's,
+        `apply(params, state, x, key=key, train=True) -> (outputs, state)`; `batch` has `x`, `y` and `weight`, which is
+        None where all examples count alike. `info` is a dict, for those who call it by hand.
+    """
+
+    def __init__(self, fn: Callable[..., Any]):
+        self.fn = fn
+
+    def __call__(self, apply: Callable[..., Any], params: PyTree, state: PyTree, batch: Batch, key: Key) -> Any:
+        """Returns the loss of a batch, and `(state, info)`."""
+        return self.fn(apply, params, state, batch, key)
+
+
+def mean_loss(loss: ExampleFn) -> Objective:
+    """Returns the objective that is the (weighted) mean of a loss over the batch."""
+
+    def fn(apply: Callable[..., Any], params: PyTree, state: PyTree, batch: Batch, key: Key) -> Any:
+        outputs, state = apply(params, state, batch.x, key=key, train=True)
+        return weighted_mean(loss(outputs, batch.y), batch.weight), (state, {})
+
+    return Objective(fn)
+
+
+def default_loss(y: Any) -> ExampleFn:
+    """Returns softmax cross-entropy for integer labels, the squared error for floats."""
+    return softmax_cross_entropy if jnp.issubdtype(y.dtype, jnp.integer) else squared_error
+
+
+def checked(loss: ExampleFn, classes: int | None) -> ExampleFn:
+    """Returns the loss, which when traced also checks the shapes of what goes in and comes out."""
+
+    def fn(outputs: Any, y: Array) -> Array:
+        if (
+            loss is softmax_cross_entropy
+            and classes is not None
+            and jnp.ndim(outputs) == 2
+            and outputs.shape[-1] != classes
+        ):
+            raise InputError(
+                "model",
+                f"a model with outputs of shape {outputs.shape}",
+                f"the labels have {classes} classes",
+                f"Give it {classes} outputs (hp.run.outputs), or pass classes= with the data.",
+            )
+        values = loss(outputs, y)
+        if values.shape != y.shape[:1]:
+            raise InputError(
+                "loss",
+                f"a loss of shape {values.shape}",
+                f"one value per example is needed, shape {y.shape[:1]}",
+                "Do not average inside the loss, or use jt.Objective.",
+            )
+        return values
+
+    return fn

@@ -1,0 +1,69 @@
+"""The state of a lane, and how a trial can end."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from jaxtune._tree import select
+from jaxtune._types import Array, Count, Int, PyTree
+from jaxtune.training._early_stopping import EarlyStopping, EarlyStoppingState, is_on
+
+
+class Status:
+    """How a trial stands, as small integers on the device."""
+
+    RUNNING = 0
+    FINISHED = 1
+    STOPPED = 2
+    DIVERGED = 3
+    PRUNED = 4
+    FAILED = 5
+
+
+STATUSES = ("running", "finished", "stopped", "diverged", "pruned", "failed")
+"""The names of the statuses, in the order of their numbers."""
+
+
+class TrainState(NamedTuple):
+    """Everything that changes while a lane trains.
+
+    Seed, step and keys are not in it: they belong to all lanes of a chunk, and a counter in here would make every draw
+    a draw per lane.
+
+    Attributes:
+      params: learned parameters.
+      model_state: what else the model carries, such as running statistics.
+      opt_state: the optimizer's state.
+      stopping: early stopping's state, or None.
+      last_step: updates done at the last evaluation while the lane was running.
+      status: a number of `Status`.
+      first_bad_step: the first update whose loss was not finite; 0 if there was none.
+    """
+
+    # change at every step
+    params: PyTree
+    model_state: PyTree
+    opt_state: PyTree
+    # change at evaluations
+    stopping: EarlyStoppingState | None
+    last_step: Count
+    status: Int[Array, ""]
+    first_bad_step: Count
+
+
+def kept(state: TrainState, early_stopping: EarlyStopping | None) -> tuple[PyTree, PyTree, Count]:
+    """Returns the kept parameters, their model state, and the step they are of.
+
+    Those of the best evaluation with early stopping, else the last ones.
+    """
+    last = (state.params, state.model_state, state.last_step)
+    if state.stopping is None or early_stopping is None:
+        return last
+    best = (state.stopping.best_params, state.stopping.best_model_state, state.stopping.best_step)
+    chosen: tuple[PyTree, PyTree, Count] = select(is_on(early_stopping), best, last)
+    return chosen
+
+
+def fresh_counters() -> tuple[Count, Int[Array, ""], Count]:
+    """Returns `last_step`, `status` and `first_bad_step` of a lane that has not begun."""
+    return jnp.array(0), jnp.array(Status.RUNNING, jnp.int8), jnp.array(0)

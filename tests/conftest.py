@@ -1,0 +1,14 @@
+"""Every test sees two CPU devices and a compilation cache that outlives the run."""
+
+import os
+import pathlib
+
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parents[1] / ".cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+import jax
+import matplotlib
+
+jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+matplotlib.use("agg")
