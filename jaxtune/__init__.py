@@ -4,14 +4,15 @@ See `jaxtune.Experiment` and `jaxtune.run`, or the README.
 """
 
 from jaxtune import (
+    cli as cli,
     data as data,
     losses as losses,
     metrics as metrics,
     models as models,
-    cli as cli,
     nn as nn,
     penalties as penalties,
     results as results,
+    sweep as sweep,
     training as training,
 )
 from jaxtune.models import Model as Model

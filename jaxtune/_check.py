@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxtune._errors import InputError, InputTypeError
+from jaxtune._errors import InputError, InputTypeError, StaticHyperparameterError
 
 _accepted: contextvars.ContextVar[list[Any] | None] = contextvars.ContextVar("accepted_infinities", default=None)
 
@@ -45,6 +45,8 @@ def number(
         return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)):
         raise InputTypeError(name, value, "a real number is needed", cure or "Pass a float, or a traced scalar.")
+    if isinstance(value, (np.generic, np.ndarray, jax.Array)) and value.dtype.kind not in "iufV":  # V: bfloat16
+        raise InputTypeError(name, value, "a real number is needed", cure or "Pass a float, or a traced scalar.")
     concrete = float(value)
     span = f"between {low:g} and {high:g}" if math.isfinite(high) else f"of at least {low:g}"
     if math.isnan(concrete):
@@ -60,10 +62,16 @@ def number(
 
 
 def count(name: str, value: Any, *, low: int = 1) -> int:
-    """Returns `value` as an int, having checked that it is a whole number of at least `low`."""
+    """Returns `value` as an int, having checked that it is a whole number of at least `low`.
+
+    Raises:
+      InputError: it is too small.
+      InputTypeError: it is no whole number.
+      StaticHyperparameterError: it is traced.
+    """
     if isinstance(value, jax.core.Tracer):
-        raise InputTypeError(
-            name, value, "it shapes the program, so it cannot be traced", f"Write its axis as jt.static([...])."
+        raise StaticHyperparameterError(
+            f"`{name}` is traced: it shapes the program, so it has to be a Python int. Write its axis as jt.static([...])."
         )
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise InputTypeError(name, value, "a whole number is needed", f"Pass an int of at least {low}.")

@@ -32,10 +32,13 @@ class Arrays:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "x", jax.tree.map(_plain, self.x))
-        object.__setattr__(self, "y", _plain(self.y))
+        y = _plain(self.y)
+        object.__setattr__(self, "y", y.astype(np.int32) if y.dtype == bool else y)
         if self.weight is not None:
-            object.__setattr__(self, "weight", np.asarray(self.weight, np.float32))
+            object.__setattr__(self, "weight", _plain(self.weight))
         check_arrays(self.x, self.y, self.weight)
+        if self.weight is not None:
+            object.__setattr__(self, "weight", self.weight.astype(np.float32))
 
     def __len__(self) -> int:
         return len(self.y)
@@ -123,7 +126,7 @@ def from_arrays(
 
 
 def _shuffled(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Returns a random order in which every stretch holds the classes in equal shares, within one example each."""
+    """Returns a random order in which every stretch holds the classes in equal shares, within two examples each."""
     order = rng.permutation(len(y))
     if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
         return order
@@ -138,7 +141,12 @@ def _plain(array: Any) -> np.ndarray:
     """Returns a NumPy array in the types that programs use: float32 and int32."""
     array = np.asarray(array)
     if np.issubdtype(array.dtype, np.floating):
-        return array.astype(np.float32)
+        with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
+            return array.astype(np.float32)
     if np.issubdtype(array.dtype, np.integer) and array.dtype.itemsize > 4:
+        info = np.iinfo(np.int32)
+        if array.size and not info.min <= array.min() <= array.max() <= info.max:
+            outside = array[(array < info.min) | (array > info.max)].flat[0].item()
+            raise InputError("array", outside, "integers beyond 32 bits are not used", "Renumber or rescale them.")
         return array.astype(np.int32)
     return array

@@ -32,6 +32,7 @@ def check_arrays(x: PyTree, y: np.ndarray, weight: np.ndarray | None) -> None:
             )
         if array.ndim == 0:
             raise InputError(name, array, "a single number is no set of examples", "Pass an array of shape (n, ...).")
+    for name, array in named.items():
         if len(array) != len(y):
             raise InputError(
                 name, array.shape, f"it has {len(array)} examples and y has {len(y)}", "Give every example one label."
@@ -45,6 +46,13 @@ def check_arrays(x: PyTree, y: np.ndarray, weight: np.ndarray | None) -> None:
                 f"{len(bad)} values are NaN or infinite, the first at {where}",
                 "Remove or impute them.",
             )
+    if np.issubdtype(y.dtype, np.integer) and y.ndim != 1:
+        raise InputError(
+            "y",
+            f"an array of shape {y.shape}",
+            "integer labels are one number per example",
+            "Pass shape (n,), or floats as targets.",
+        )
     if len(y) == 0:
         raise InputError("y", y.shape, "there is no example", "Pass at least one example.")
     if weight is not None and (weight.ndim != 1 or (weight < 0).any() or weight.sum() == 0):
@@ -64,15 +72,15 @@ def check_same_form(parts: Mapping[str, tuple[PyTree, np.ndarray, Any]]) -> None
         shapes = [
             (path_name(path), a.shape[1:], str(a.dtype)) for path, a in jax.tree_util.tree_leaves_with_path((x, y))
         ]
-        return shapes, weight is None
+        return shapes, "without weight" if weight is None else "with weight"
 
     (first, reference), *others = parts.items()
     for name, part in others:
         if form(part) != form(reference):
             raise InputError(
                 name,
-                form(part)[0],
-                f"its examples differ in form from those of {first}, {form(reference)[0]}",
+                form(part),
+                f"its examples differ in form from those of {first}, {form(reference)}",
                 "Give all splits the same shapes and types.",
             )
 

@@ -19,6 +19,14 @@ def adapt_nnx(builder: Callable[[nnx.Rngs], nnx.Module]) -> Model:
     `nnx.Param` are parameters; random state is derived from the key; all other variables are state.
     """
 
+    if isinstance(builder, nnx.Module):
+        raise InputTypeError(
+            "model",
+            type(builder).__name__,
+            "it is built already, and would be the same for every seed",
+            "Pass a builder: `lambda rngs: Net(..., rngs=rngs)`.",
+        )
+
     def build(key: Key) -> nnx.Module:
         streams = {name: stream_key(key, name) for name in MODEL_STREAMS}
         model = builder(nnx.Rngs(stream_key(key, "default"), **streams))
@@ -32,11 +40,15 @@ def adapt_nnx(builder: Callable[[nnx.Rngs], nnx.Module]) -> Model:
         return model
 
     def split(model: nnx.Module) -> Any:
-        """Returns the structure, parameters, random state, and all other state."""
-        return nnx.split(model, nnx.Param, nnx.RngState, ...)
+        """Returns the structure, parameters, all other variables, and what is built anew in every call.
+
+        That is random state, what was sown, and arrays that are no variables, such as a traced dropout rate.
+        """
+        lasting = nnx.filterlib.All(nnx.Variable, nnx.filterlib.Not(nnx.filterlib.Any(nnx.RngState, nnx.Intermediate)))
+        return nnx.split(model, nnx.Param, lasting, ...)
 
     def variables(model: nnx.Module) -> tuple[PyTree, PyTree]:
-        _, params, _, state = split(model)
+        _, params, state, _ = split(model)
         return nnx.to_pure_dict(params), nnx.to_pure_dict(state)
 
     def init(key: Key, x: PyTree) -> tuple[PyTree, PyTree]:
@@ -44,10 +56,10 @@ def adapt_nnx(builder: Callable[[nnx.Rngs], nnx.Module]) -> Model:
         return variables(build(key))
 
     def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key, train: bool) -> tuple[Any, PyTree]:
-        graph, params_now, randomness, state_now = split(build(key))
+        graph, params_now, state_now, fresh = split(build(key))
         nnx.replace_by_pure_dict(params_now, params)
         nnx.replace_by_pure_dict(state_now, state)
-        model = nnx.merge(graph, params_now, randomness, state_now)
+        model = nnx.merge(graph, params_now, state_now, fresh)
         model.train() if train else model.eval()
         outputs = model(x)
         return outputs, variables(model)[1] if train else state

@@ -36,7 +36,8 @@ def dropout(
     if isinstance(rate, (int, float)) and rate == 0:
         return x
     keep = 1.0 - jnp.asarray(rate, jnp.float32)
-    shape = tuple(1 if i in broadcast_dims else n for i, n in enumerate(x.shape))
+    shared = {d % x.ndim for d in broadcast_dims}
+    shape = tuple(1 if i in shared else n for i, n in enumerate(x.shape))
     kept = jnp.broadcast_to(jax.random.uniform(key, shape) < keep, x.shape)
     divisor = jnp.where(keep > 0, keep, 1.0).astype(x.dtype)
     return jnp.where(kept, x / divisor, jnp.zeros_like(x))

@@ -28,7 +28,7 @@ def l1(strength: ScalarLike, *, where: Where = is_kernel, name: str = "l1") -> P
     References:
       Tibshirani, "Regression shrinkage and selection via the lasso", JRSS B 1996.
     """
-    return elastic_net(strength, 0.0, where=where, name=name)
+    return elastic_net(_check.number("strength", strength, low=0.0), 0.0, where=where, name=name)
 
 
 def l2(strength: ScalarLike, *, where: Where = is_kernel, name: str = "l2") -> Penalty:
@@ -48,7 +48,7 @@ def l2(strength: ScalarLike, *, where: Where = is_kernel, name: str = "l2") -> P
     References:
       Hoerl and Kennard, "Ridge regression: biased estimation for nonorthogonal problems", Technometrics 1970.
     """
-    return elastic_net(0.0, strength, where=where, name=name)
+    return elastic_net(0.0, _check.number("strength", strength, low=0.0), where=where, name=name)
 
 
 def elastic_net(l1: ScalarLike, l2: ScalarLike, *, where: Where = is_kernel, name: str = "elastic_net") -> Penalty:
@@ -72,9 +72,10 @@ def elastic_net(l1: ScalarLike, l2: ScalarLike, *, where: Where = is_kernel, nam
 
     def fn(params: PyTree) -> Scalar:
         kernels = selected(params, where)
+        # Not jnp.abs, whose gradient at 0 is 1: a weight of exactly 0 stays there.
         total = jnp.zeros(())
         if not off(strengths["l1"]):
-            total = total + strengths["l1"] * jnp.stack([jnp.abs(w).sum() for w in kernels]).sum()
+            total = total + strengths["l1"] * jnp.stack([(w * jnp.sign(w)).sum() for w in kernels]).sum()
         if not off(strengths["l2"]):
             total = total + strengths["l2"] * jnp.stack([jnp.square(w).sum() for w in kernels]).sum()
         return total

@@ -1,6 +1,7 @@
 """Sweeps: spaces of hyperparameters, and their training as lanes of compiled programs."""
 
 from jaxtune.sweep._axis import static as static, traced as traced
+from jaxtune.sweep._chunks import ChunkShape as ChunkShape
 from jaxtune.sweep._devices import use_all_cores as use_all_cores
 from jaxtune.sweep._experiment import Experiment as Experiment
 from jaxtune.sweep._plan import Plan as Plan, ProgramPlan as ProgramPlan, plan as plan

@@ -4,6 +4,7 @@ Under vmap JAX's errors name no argument, and some (`range(tracer)`) never do. S
 with single hyperparameters as plain Python numbers: the one that makes the difference is the one to name.
 """
 
+import math
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from jaxtune._types import PyTree
 from jaxtune.data._batches import Batch, Table, take_batch
 from jaxtune.sweep import _jaxpr
 from jaxtune.sweep._axis import Axis
-from jaxtune.training import Lane, advance
+from jaxtune.training import Lane, Recipe, advance
 
 _FLAX_LAYERS = (
     "/flax/linen/stochastic.py",
@@ -71,9 +72,9 @@ def probe(lane: Lane, axes: Sequence[Axis], example: Mapping[str, Any], table: T
 
     try:
         closed, out = jax.make_jaxpr(whole, return_shape=True)(hp, key, shapes)
-    except JaxtuneError:
-        raise
     except Exception as error:
+        if isinstance(error, JaxtuneError) and not isinstance(error, StaticHyperparameterError):
+            raise
         raise _named(error, lane, example, shapes, key, hp) from error
     used = _jaxpr.used_inputs(closed)[: len(jax.tree.leaves(hp))]
     owners = [path[0].key for path, _ in jax.tree_util.tree_leaves_with_path(hp)]
@@ -90,7 +91,7 @@ def probe(lane: Lane, axes: Sequence[Axis], example: Mapping[str, Any], table: T
 
 
 def check_ranges(lane: Lane, settings: Sequence[Mapping[str, Any]], table: Table, batch_size: int) -> None:
-    """Traces one step with hyperparameters as plain Python numbers, so that components see and check them.
+    """Traces the model with hyperparameters as plain Python numbers, so that components see and check them.
 
     Raises:
       ValueError: a component refuses a number, or an infinity that no component takes to mean "off".
@@ -99,23 +100,23 @@ def check_ranges(lane: Lane, settings: Sequence[Mapping[str, Any]], table: Table
     key = jax.eval_shape(lambda: jax.random.key(0))
     batch = _batch(lane, shapes, batch_size)
     for hp in settings:
-        infinite = {k: v for k, v in hp.items() if isinstance(v, float) and v in (float("inf"), -float("inf"))}
         with _check.collect_infinities() as accepted:
-            lane.resolve(hp)
-            if sum(1 for _ in infinite) > len(accepted):
-                name = next((k for k, v in infinite.items() if not any(v is a for a in accepted)), next(iter(infinite)))
-                raise InputError(
-                    name,
-                    infinite[name],
-                    'no component that it goes to documents infinity as "off"',
-                    "Pass a finite number.",
-                )
-        jax.eval_shape(
-            lambda key, table, batch: lane.step(key, jnp.array(0), lane.init(key, table, hp), batch, hp),
-            key,
-            shapes,
-            batch,
-        )  # noqa: B023
+            made = lane.resolve(hp)
+            _check_infinities(hp, accepted)
+
+        def forward(key: Any, batch: Batch, made: Recipe = made) -> Any:
+            params, state = made.model.init(key, batch.x)
+            return made.optimizer.init(params), made.model.apply(params, state, batch.x, key=key, train=True)
+
+        jax.eval_shape(forward, key, batch)
+
+
+def _check_infinities(hp: Mapping[str, Any], accepted: Sequence[Any]) -> None:
+    infinite = [name for name, value in hp.items() if isinstance(value, float) and math.isinf(value)]
+    if len(infinite) > len(accepted):
+        name = next((n for n in infinite if not any(hp[n] is a for a in accepted)), infinite[0])
+        reason = 'no component that it goes to documents infinity as "off"'
+        raise InputError(name, hp[name], reason, "Pass a finite number.")
 
 
 def abstract(stacked: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,10 +144,8 @@ def _named(
 
         try:
             jax.eval_shape(whole, rest, key, shapes)
-        except JaxtuneError:
-            return False
-        except Exception:
-            return True
+        except Exception as error:
+            return not isinstance(error, JaxtuneError) or isinstance(error, StaticHyperparameterError)
         return False
 
     if not hp or fails(example):

@@ -48,7 +48,7 @@ class Hyperparameters(Mapping[str, Any]):
     def run(self) -> RunFacts:
         """The static facts of the run."""
         if self._run is None:
-            raise AttributeError("`hp.run` is known inside jt.run and jt.train only")
+            raise RuntimeError("`hp.run` is known inside jt.run and jt.train only")
         return self._run
 
     def __getattr__(self, name: str) -> Any:

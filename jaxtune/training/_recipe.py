@@ -11,7 +11,7 @@ from jaxtune import _check
 from jaxtune._errors import InputError, InputTypeError
 from jaxtune._types import ExampleFn
 from jaxtune.metrics import Metric, Mode, accuracy, mean
-from jaxtune.models import Model, as_model
+from jaxtune.models import as_model
 from jaxtune.penalties import Penalty
 from jaxtune.training._early_stopping import EarlyStopping
 from jaxtune.training._objective import Objective

@@ -1,0 +1,98 @@
+"""How trials end, and that a bad one is data and not an exception."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from asserts import assert_same_bits
+from problems import OFF, digits, mlp
+
+import jaxtune as jt
+
+DATA = digits()
+
+
+def test_a_diverged_trial_keeps_its_last_good_boundary():
+    blow_up_at = 13  # updates are counted from 1
+
+    def recipe(hp):
+        def schedule(count):
+            return jnp.where(count == blow_up_at - 2, hp.late, 0.01)
+
+        model = jt.models.MLP((), hp.run.outputs)
+        return jt.Recipe(model, optimizer=optax.sgd(schedule), batch_size=16)
+
+    space = jt.grid(late=[0.01, float(np.finfo(np.float32).max)])
+    result = jt.run(jt.Experiment(recipe, space, DATA, steps=25, seeds=2, eval_every=5))
+    bad = result.dataset.isel(late=1)
+    assert (bad["status"] == "diverged").all()
+    assert (bad["first_bad_step"] == blow_up_at).all()
+    assert (bad["best_step"] == 10).all()
+    assert bad["train_loss"].isnull().values.tolist() == [[False, False, True, True, True]] * 2
+    assert bad["test_loss"].isnull().all()
+    good = result.dataset.isel(late=0)
+    assert (good["status"] == "finished").all() and (good["first_bad_step"] == 0).all()
+    # Up to there both are the same run, so what is kept of the bad one is the good one's state at step 10.
+    short = jt.run(jt.Experiment(recipe, jt.grid(late=[0.01]), DATA, steps=10, seeds=2, eval_every=5))
+    late = bad["late"].item()
+    assert_same_bits(result.variables(late=late, seed=1), short.variables(seed=1))
+    assert result.summary("valid_loss")["lost"].tolist() == [0, 2]
+    assert result.compare("valid_loss", dict(late=0.01))["pairs"].tolist() == [0]
+
+
+def test_early_stopping_stops_keeps_the_best_and_changes_no_neighbour():
+    def run(patience):
+        space = jt.grid(l2=[0.0], dropout=[0.0], lr=[0.05], patience=patience)
+        return jt.run(jt.Experiment(mlp, space, DATA, steps=120, seeds=4, eval_every=4))
+
+    result, plain = run([OFF, 2.0, 1000.0]), run([OFF])
+    off, two, never = (result.dataset.sel(patience=p) for p in (OFF, 2.0, 1000.0))
+    assert (off["status"] == "finished").all() and (off["best_step"] == 120).all()
+    assert_same_bits(off["valid_loss"].values, plain.dataset["valid_loss"].isel(patience=0).values)
+
+    assert (two["status"] == "stopped").all()
+    for seed in range(4):
+        full = off["valid_loss"].sel(seed=seed).values.squeeze()
+        # By hand: the first evaluation with which two in a row have not been better than the best before them.
+        best, wait, stop = np.inf, 0, None
+        for i, value in enumerate(full):
+            best, wait = (value, 0) if value < best else (best, wait + 1)
+            if wait >= 2:
+                stop = i
+                break
+        seen = two["valid_loss"].sel(seed=seed).values.squeeze()
+        assert_same_bits(seen[: stop + 1], full[: stop + 1])
+        assert np.isnan(seen[stop + 1 :]).all()
+        assert two["best_step"].sel(seed=seed).item() == 4 * (int(np.argmin(full[: stop + 1])) + 1)
+        assert never["best_step"].sel(seed=seed).item() == 4 * (int(np.argmin(full)) + 1)
+    assert (never["status"] == "finished").all()
+    kept = result.summary("valid_loss").loc[(0.0, 0.0, 0.05, 1000.0), "mean"]
+    assert kept == pytest.approx(float(off["valid_loss"].min("step").mean()), rel=1e-6)
+    restored = result.predict(DATA.valid.x, patience=1000.0, seed=2)
+    loss = optax.softmax_cross_entropy_with_integer_labels(restored, DATA.valid.y).mean()
+    assert float(loss) == pytest.approx(off["valid_loss"].sel(seed=2).min().item(), rel=1e-5)
+
+
+def test_a_program_that_raises_fails_alone():
+    def recipe(hp):
+        if hp.width == 0:
+            raise ZeroDivisionError("no width")
+        return jt.Recipe(jt.models.MLP((hp.width,), hp.run.outputs), optimizer=optax.sgd(0.1), batch_size=16)
+
+    result = jt.run(jt.Experiment(recipe, jt.grid(width=[4, 0]), DATA, steps=4, seeds=2, eval_every=2))
+    assert result.dataset["status"].values.tolist() == [["finished"] * 2, ["failed"] * 2]
+    (trace,) = json.loads(result.dataset.attrs["failures"])
+    assert "ZeroDivisionError: no width" in trace
+    assert result.summary("valid_accuracy")["lost"].tolist() == [0, 2]
+    with pytest.raises(ValueError, match="not kept"):
+        result.variables(width=0, seed=0)
+
+
+def test_when_every_program_raises_it_is_raised():
+    def recipe(hp):
+        raise ZeroDivisionError("always")
+
+    with pytest.raises(ZeroDivisionError, match="always"):
+        jt.run(jt.Experiment(recipe, jt.grid(lr=[0.1]), DATA, steps=4))
