@@ -23,9 +23,9 @@ def data_hash(tree: PyTree) -> str:
     """Returns the SHA-256 of the values, shapes and types of all arrays."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        array = np.ascontiguousarray(leaf)
+        array = np.asarray(leaf)
         digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        digest.update(array.data)
+        digest.update(array.tobytes())
     return digest.hexdigest()
 
 

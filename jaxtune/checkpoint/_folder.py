@@ -59,7 +59,7 @@ class RunFolder:
         if not self.path.exists() or not any(self.path.iterdir()):
             return False
         record = self.record()
-        found = differences(record["fingerprint"], json.loads(json.dumps(fingerprint)))
+        found = differences(record["fingerprint"], json.loads(json.dumps(fingerprint, default=_plain)))
         if found:
             raise RunFolderError(
                 f"`out` is {str(self.path)!r}, which holds the run of another experiment: they differ in {', '.join(found)}. "
@@ -92,12 +92,10 @@ class RunFolder:
                 and isinstance(record["fingerprint"], dict)
                 and isinstance(record["finished"], bool)
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             known = False
         if not known:
-            raise RunFolderError(
-                f"{str(file)!r} cannot be read as the record of a run (format {FORMAT}). Name another folder."
-            )
+            raise self._unreadable()
         return dict(record)
 
     def begin(self, fingerprint: Mapping[str, Any], circumstances: Mapping[str, Any]) -> None:
@@ -147,13 +145,23 @@ class RunFolder:
         def reader(i: int, leaves: Any) -> Callable[[PyTree | None], PyTree]:
             return lambda like: _orbax.load(self.path / "variables" / str(i), leaves, like)
 
-        described = self.record().get("variables", [])
-        return [(reader(i, d["leaves"]), [(int(a), int(s)) for a, s in d["trials"]]) for i, d in enumerate(described)]
+        try:
+            described = [
+                (_orbax.described(d["leaves"]), [(int(a), int(s)) for a, s in d["trials"]])
+                for d in self.record().get("variables", [])
+            ]
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise self._unreadable() from error
+        return [(reader(i, leaves), trials) for i, (leaves, trials) in enumerate(described)]
 
     def log(self, event: str, **facts: Any) -> None:
         """Appends a line to the log: the time in seconds since 1970, the event, and facts."""
         with (self.path / "log.jsonl").open("a") as file:
             file.write(json.dumps({"time": time.time(), "event": event, **facts}) + "\n")
+
+    def _unreadable(self) -> RunFolderError:
+        file = str(self.path / "run.json")
+        return RunFolderError(f"{file!r} cannot be read as the record of a run (format {FORMAT}). Name another folder.")
 
     def _write_record(self, record: Mapping[str, Any]) -> None:
         with self._beside("run.json") as place:

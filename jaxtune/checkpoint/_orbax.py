@@ -28,6 +28,22 @@ def save(path: Path, tree: PyTree) -> list[dict[str, Any]]:
     return described
 
 
+def described(leaves: Any) -> list[dict[str, Any]]:
+    """Returns what `save` has returned, after it has been through JSON.
+
+    Raises:
+      ValueError, KeyError, TypeError: it is something else.
+    """
+    found = []
+    for leaf in leaves:
+        path = [key for key in leaf["path"] if isinstance(key, (str, int))]
+        if len(path) < len(leaf["path"]):
+            raise ValueError("a path holds keys that are neither names nor numbers")
+        shape = tuple(int(n) for n in leaf["shape"])
+        found.append({"path": path, "shape": shape, "dtype": str(np.dtype(leaf["dtype"]))})
+    return found
+
+
 def load(path: Path, described: list[dict[str, Any]], like: PyTree | None) -> PyTree:
     """Returns the tree that `save` wrote, as NumPy arrays.
 
@@ -38,15 +54,17 @@ def load(path: Path, described: list[dict[str, Any]], like: PyTree | None) -> Py
     """
     import orbax.checkpoint as ocp
 
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    # NumPy arrays as a target come back as such: leaves of 64 bits keep them.
     leaves: list[Any] = [np.zeros(d["shape"], d["dtype"]) for d in described]
-    wanted = {str(i): jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=here) for i, a in enumerate(leaves) if a.size}
+    wanted = {str(i): a for i, a in enumerate(leaves) if a.size}
     if wanted:
         with ocp.StandardCheckpointer() as reader:
             for i, array in reader.restore(path, wanted).items():
                 leaves[int(i)] = np.asarray(array)
     if like is not None:
         return jax.tree.unflatten(jax.tree.structure(like), leaves)
+    if len(described) == 1 and not described[0]["path"]:
+        return leaves[0]
     root: Any = {}
     for leaf, d in zip(leaves, described, strict=True):
         node = root

@@ -68,13 +68,16 @@ def drawn_columns(dataset: "xr.Dataset") -> dict[str, np.ndarray]:
     return {n: c.broadcast_like(template).transpose(*dims).values.reshape(-1) for n, c in drawn.items()}
 
 
-def positions(dataset: "xr.Dataset", setting: Mapping[str, Any], dims: list[str]) -> dict[str, int]:
-    """Returns the index of a setting along each dimension that it names; dimensions of one value may be left out.
+def positions(
+    dataset: "xr.Dataset", setting: Mapping[str, Any], dims: list[str], partial: bool = False
+) -> dict[str, int]:
+    """Returns the index of a setting along each dimension; dimensions of one value may be left out.
 
     Args:
       dataset: the cube.
       setting: labels by dimension.
-      dims: the dimensions that have to be settled.
+      dims: the dimensions that there are.
+      partial: whether any dimension may be left out, and then is so in what is returned.
 
     Raises:
       ValueError: an unknown dimension or label, or a dimension that is not settled.
@@ -89,6 +92,8 @@ def positions(dataset: "xr.Dataset", setting: Mapping[str, Any], dims: list[str]
         labels = dataset[dim].values
         if dim in setting:
             found[dim] = _position(dim, setting[dim], labels)
+        elif partial:
+            continue
         elif len(labels) == 1:
             found[dim] = 0
         else:
@@ -98,13 +103,23 @@ def positions(dataset: "xr.Dataset", setting: Mapping[str, Any], dims: list[str]
 
 def _position(dim: str, wanted: Any, labels: np.ndarray) -> int:
     for i, label in enumerate(labels.tolist()):
-        if type(label) is bool or type(wanted) is bool:
-            if type(label) is type(wanted) and label == wanted:
-                return i
-        elif label == wanted or str(label) == str(wanted):
+        if _matches(label, wanted):
             return i
     raise InputError(dim, wanted, "this axis has no such value", f"Values: {[_short(v) for v in labels]}.")
 
 
+def _matches(label: Any, wanted: Any) -> bool:
+    """Returns whether a value, or its text, is meant by a label; True is not 1."""
+    wanted = _short(wanted)
+    if isinstance(label, bool) or isinstance(wanted, bool):
+        return str(label) == str(wanted)
+    if isinstance(label, (int, float)) and isinstance(wanted, str):
+        try:
+            return label == float(wanted)
+        except ValueError:
+            return False
+    return bool(label == wanted) or str(label) == str(wanted)
+
+
 def _short(label: Any) -> Any:
-    return label.item() if hasattr(label, "item") else label
+    return label.item() if isinstance(label, np.generic) else label

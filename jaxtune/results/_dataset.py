@@ -64,7 +64,7 @@ def read_dataset(path: Path) -> "xr.Dataset":
     try:
         with xr.open_dataset(path, engine="h5netcdf") as file:
             dataset = file.load()
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise RunFolderError(f"{str(path)!r} cannot be read as results: {error}. Run the experiment again.") from error
     # NetCDF gives strings back as objects.
     texts = {n: v for n, v in dataset.variables.items() if v.dtype == object}

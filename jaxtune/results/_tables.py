@@ -53,7 +53,7 @@ def summary(dataset: "xr.Dataset", metric: str, level: float) -> "pd.DataFrame":
     table = pd.DataFrame(intervals, index=_cube.arm_index(dataset), columns=["mean", "low", "high", "n"])
     table["lost"] = _lost(dataset)
     for position, (name, drawn) in enumerate(_cube.drawn_columns(dataset).items()):
-        table.insert(position, name, drawn)
+        table.insert(position, f"hp.{name}" if name in table.columns else name, drawn)
     table.attrs["note"] = f"{metric} at the kept parameters; {level:.0%} t {COVERS}."
     return table
 
@@ -68,7 +68,7 @@ def compare(
         raise InputError("method", method, "there is no such interval", "Pass 't' or 'bootstrap'.")
     interval = t_interval if method == "t" else bootstrap_interval
     dims = _cube.arm_dims(dataset)
-    fixed = _cube.positions(dataset, baseline, [d for d in dims if d in baseline] + sorted(set(baseline) - set(dims)))
+    fixed = _cube.positions(dataset, baseline, dims, partial=True)
     values = _cube.at_kept(dataset, metric)
     # The baseline of an arm has the named axes at their baseline values and agrees with the arm in all others.
     against = values.isel(fixed).drop_vars(list(fixed)).broadcast_like(values)

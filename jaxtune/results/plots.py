@@ -162,12 +162,9 @@ def response(
 
 
 def _chosen(result: Result, setting: Mapping[str, Any]) -> Any:
-    dataset = result.dataset
-    dims = _cube.arm_dims(dataset)
-    named = [d for d in dims if d in setting] + sorted(set(setting) - set(dims))
-    return dataset.isel(
-        {d: [i] for d, i in _cube.positions(dataset, setting, [d for d in named if d in dims] or named).items()}
-    )
+    """Returns the cube at the given values of some axes, each of which keeps its dimension."""
+    at = _cube.positions(result.dataset, setting, _cube.arm_dims(result.dataset), partial=True)
+    return result.dataset.isel({d: [i] for d, i in at.items()})
 
 
 def _carried(curves: np.ndarray) -> np.ndarray:

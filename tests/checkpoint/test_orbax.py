@@ -11,7 +11,6 @@ from asserts import assert_same_bits
 
 from jaxtune.checkpoint import _orbax
 
-
 Pair = collections.namedtuple("Pair", ["mean", "count"])
 LEAVES = {
     "float32": np.array([[1.5, -0.0], [np.nan, np.inf]], np.float32),
