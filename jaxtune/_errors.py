@@ -40,5 +40,12 @@ class UnusedHyperparameterError(JaxtuneError, ValueError):
     """A hyperparameter that changes nothing in the program."""
 
 
+class UnknownHyperparameterError(JaxtuneError, ValueError, AttributeError, KeyError):
+    """A recipe reads a hyperparameter that the space does not have."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # and not its repr, as a KeyError would
+
+
 class RunFolderError(JaxtuneError, ValueError):
     """A run folder that cannot be used: another experiment's, unfinished, or not a run folder."""

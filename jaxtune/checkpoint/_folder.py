@@ -4,7 +4,7 @@
 run.json      what was run (the fingerprint), where, with which versions, and whether it has finished
 results.nc    the cube, NetCDF
 variables/    kept parameters and model states, one Orbax checkpoint per program
-log.jsonl     when things happened; the only file that differs between two identical runs
+log.jsonl     when things happened; with Orbax's own files, all that differs between two identical runs
 ```
 
 Every file but the log appears whole or not at all: it is written beside its place, flushed to the disk and renamed.
@@ -12,6 +12,7 @@ Every file but the log appears whole or not at all: it is written beside its pla
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -47,6 +48,16 @@ class RunFolder:
     def results(self) -> Path:
         """Where the cube lies."""
         return self.path / "results.nc"
+
+    def check_results(self) -> None:
+        """Checks the bytes of the cube, for HDF5 can hang on a damaged file.
+
+        Raises:
+          ValueError: it is missing or damaged.
+        """
+        file = self.results
+        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != self.record().get("results"):
+            raise RunFolderError(f"{str(file)!r} is missing or damaged. Run the experiment again with force=True.")
 
     def check(self, fingerprint: Mapping[str, Any]) -> bool:
         """Returns whether the folder holds the finished run of this experiment; False if there is nothing in it.
@@ -106,8 +117,8 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            for name in _OWN:
-                target = self.path / name
+            left_over = [path for name in _OWN for path in self.path.glob(f".{name}-*")]
+            for target in [*left_over, *(self.path / name for name in _OWN)]:
                 shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
             self._write_record({"format": FORMAT, "finished": False, "fingerprint": fingerprint, **circumstances})
         except OSError as error:
@@ -134,7 +145,8 @@ class RunFolder:
                 )
         with self._beside("results.nc") as place:
             write_results(place)
-        self._write_record({**record, "finished": True, "variables": described})
+            digest = hashlib.sha256(place.read_bytes()).hexdigest()
+        self._write_record({**record, "finished": True, "results": digest, "variables": described})
 
     def variables(self) -> list[tuple[Callable[[PyTree | None], PyTree], list[tuple[int, int]]]]:
         """Returns for each program a function that reads its variables, and arm and seed of each row.

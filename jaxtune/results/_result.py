@@ -24,8 +24,8 @@ class Result:
     Attributes:
       dataset: an `xarray.Dataset` with the space's dimensions, then `seed`, then `step` where a metric was followed
         through training. `step` counts updates done. A stopped or diverged trial is NaN from then on. `status` says how
-        a trial ended, `best_step` which step its kept parameters are of, `first_bad_step` where it diverged (0: it did
-        not).
+        a trial ended, `best_step` which step its kept parameters are of, `first_bad_step` and `not_finite` where it
+        diverged and what was not finite then (0 and "": it did not).
 
     Args:
       dataset: the cube.
@@ -124,7 +124,7 @@ class Result:
             return _tables.best(self.dataset, metric, mode, _level(level))
         return _tables.best_per(self.dataset, metric, per, mode, _level(level))
 
-    def variables(self, **setting: Any) -> Variables:
+    def variables(self, /, **setting: Any) -> Variables:
         """Returns the kept parameters and model state of one trial.
 
         Args:
@@ -136,7 +136,7 @@ class Result:
         arm, seed = self._trial(setting)
         return self._variables.trial(arm, seed, setting)
 
-    def predict(self, x: PyTree, **setting: Any) -> jax.Array:
+    def predict(self, x: PyTree, /, **setting: Any) -> jax.Array:
         """Returns the outputs of one trained trial for raw inputs, in evaluation mode.
 
         Args:

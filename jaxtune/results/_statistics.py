@@ -37,6 +37,9 @@ def t_interval(values: Float[np.ndarray, " n"], level: float = 0.95) -> Interval
       values: independent values, shape (n,).
       level: confidence, in (0, 1).
 
+    On skewed values it covers less than it says: of exponential ones, nominally 95%, it covers .88, .90, .91 for 5, 8,
+    16 values; of lognormal ones .82, .83, .86.
+
     References:
       Student, "The probable error of a mean", Biometrika 1908.
     """
@@ -56,7 +59,9 @@ def bootstrap_interval(
     """Returns the mean and its studentized bootstrap (bootstrap-t) interval.
 
     Each resample gives `t* = (mean* - mean) / (s* / sqrt(n))`; the quantiles of t* take the place of Student's. It
-    follows skewness, which the t interval does not, at the price of width for very few values.
+    follows skewness, which the t interval does not, at the price of width for very few values: for 5, 8, 16 exponential
+    values a nominal 95% covers .93, .94, .94, of lognormal ones .90, .90, .91; on normal ones it is 1.3, 1.1, 1.02 times
+    as wide as the t interval. Two values give an infinite interval.
 
     Args:
       values: independent values, shape (n,).

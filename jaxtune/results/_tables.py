@@ -26,6 +26,7 @@ class Best:
       metric: the validation metric that chose it.
       valid: that metric of the arm over the seeds. The arm was chosen for it, so the mean is optimistic.
       test: the same metric on the test split, read for the chosen arm alone.
+      hyperparameters: what varies along `arm`, if the space has named or drawn arms.
       lost: trials of all arms that did not end well; arms with such trials are not chosen.
     """
 
@@ -33,11 +34,15 @@ class Best:
     metric: str
     valid: Interval
     test: Interval
+    hyperparameters: dict[str, Any]
     lost: int
 
     def __str__(self) -> str:
         name = self.metric.removeprefix("valid_")
-        setting = ", ".join(f"{k}={v}" for k, v in self.arm.items())
+        drawn = self.hyperparameters if isinstance(self.arm.get("arm"), int) else {}
+        setting = ", ".join(
+            f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in {**self.arm, **drawn}.items()
+        )
         lost = f"; {self.lost} trials did not end well" if self.lost else ""
         return (
             f"best by {self.metric}: {setting} (validation {_show(self.valid)}; test {name} {_show(self.test)}{lost})"
@@ -115,7 +120,8 @@ def best(dataset: "xr.Dataset", metric: str, mode: str | None, level: float) -> 
     setting = {d: chosen[d].item() for d in dims}
     test = _cube.at_kept(chosen, "test_" + metric.removeprefix("valid_")).values.astype(np.float64)
     lost = int((~_cube.ended_well(dataset)).sum())
-    return Best(setting, metric, t_interval(values[row], level), t_interval(test, level), lost)
+    along = {str(n): c.item() for n, c in chosen.coords.items() if n not in dims and dataset[n].dims == ("arm",)}
+    return Best(setting, metric, t_interval(values[row], level), t_interval(test, level), along, lost)
 
 
 def best_per(dataset: "xr.Dataset", metric: str, per: str, mode: str | None, level: float) -> "pd.DataFrame":
@@ -126,13 +132,24 @@ def best_per(dataset: "xr.Dataset", metric: str, per: str, mode: str | None, lev
     if per not in dims:
         raise InputError("per", per, "the result has no such axis", f"Axes: {', '.join(dims)}.")
     records = []
-    for i in range(dataset.sizes[per]):
-        found = best(dataset.isel({per: [i]}), metric, mode, level)
-        ends = {f"valid_{k}": v for k, v in found.valid._asdict().items()} | {
-            f"test_{k}": v for k, v in found.test._asdict().items()
-        }
+    _sign(dataset, metric, mode)
+    for i, label in enumerate(dataset[per].values.tolist()):
+        part = dataset.isel({per: [i]})
+        try:
+            found = best(part, metric, mode, level)
+        except InputError:  # no arm with this value has all its trials ended well
+            records.append({per: label, "lost": int(_lost(part).sum())})
+            continue
+        ends = {f"valid_{k}": v for k, v in found.valid._asdict().items()}
+        ends |= {f"test_{k}": v for k, v in found.test._asdict().items()}
         records.append({**found.arm, **ends, "lost": found.lost})
-    table = pd.DataFrame(records).set_index(per).drop(columns=["test_n"]).rename(columns={"valid_n": "n"})
+    columns = [
+        *(d for d in dims if d != per),
+        *(f"{s}_{e}" for s in ("valid", "test") for e in Interval._fields),
+        "lost",
+    ]
+    table = pd.DataFrame(records).set_index(per).reindex(columns=columns).drop(columns=["test_n"])
+    table = table.rename(columns={} if "n" in dims else {"valid_n": "n"})
     table.attrs["note"] = f"chosen by {metric} for each {per}; {level:.0%} t {COVERS}."
     return table
 

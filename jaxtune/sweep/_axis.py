@@ -10,7 +10,20 @@ import numpy as np
 
 from jaxtune._errors import InputError, InputTypeError
 
-_RESERVED = ("seed", "step", "arm", "run", "status", "best_step", "first_bad_step", "keys", "values", "items", "get")
+_RESERVED = (
+    "seed",
+    "step",
+    "arm",
+    "run",
+    "status",
+    "best_step",
+    "first_bad_step",
+    "not_finite",
+    "keys",
+    "values",
+    "items",
+    "get",
+)
 _PREFIXES = ("train_", "valid_", "test_")
 
 

@@ -71,8 +71,8 @@ class ChunkFunctions(NamedTuple):
       init: `init(seeds, table, hp) -> state`.
       advance: `advance(seeds, state, table, hp, start, length) -> (state, status, metrics)`, metrics stacked in front
         in the order of their names; the given state is consumed.
-      finish: `finish(seeds, state, table, hp) -> (params, model_state, counters, metrics)`; counters are best step and
-        first bad step.
+      finish: `finish(seeds, state, table, hp) -> (params, model_state, counters, metrics)`; counters are best step,
+        first bad step and what was not finite.
       metric_names: filled in when `advance` and `finish` are traced.
     """
 
@@ -100,7 +100,12 @@ def chunk_functions(lane: Lane, shape: ChunkShape) -> ChunkFunctions:
     def finish_lane(seed: Any, state: Any, hp: Any, table: Table) -> Any:
         del seed
         params, model_state, best_step, metrics = finish(lane, state, table, hp)
-        return params, model_state, jnp.stack([best_step, state.first_bad_step]), metrics
+        return (
+            params,
+            model_state,
+            jnp.stack([best_step, state.first_bad_step, state.not_finite.astype(jnp.int32)]),
+            metrics,
+        )
 
     def init_chunk(seeds: Any, table: Table, hp: Any) -> Any:
         return _over_lanes(init_lane, shape)(seeds, None, hp, table)

@@ -30,6 +30,7 @@ class Outcome(NamedTuple):
       status: numbers of `Status`, shape (arms, seeds).
       best_step: updates done at the kept parameters.
       first_bad_step: the first update whose loss was not finite, 0 if there was none.
+      not_finite: what was not, positions in `NOT_FINITE`.
       variables: kept parameters and model state, each leaf of shape (arms * seeds, ...), or None.
     """
 
@@ -38,6 +39,7 @@ class Outcome(NamedTuple):
     status: np.ndarray
     best_step: np.ndarray
     first_bad_step: np.ndarray
+    not_finite: np.ndarray
     variables: PyTree
 
 
@@ -92,7 +94,7 @@ def run_program(
     curves = np.full((len(names["advance"]), n_arms, n_seeds, len(ends)), np.nan, np.float32)
     finals = np.full((len(names["finish"]), n_arms, n_seeds), np.nan, np.float32)
     status = np.full((n_arms, n_seeds), Status.RUNNING, np.int8)
-    counters = np.zeros((n_arms, n_seeds, 2), np.int64)
+    counters = np.zeros((n_arms, n_seeds, 3), np.int64)
 
     start = 0
     for turn, end in enumerate(ends):
@@ -123,12 +125,13 @@ def run_program(
     finals[:, (status == Status.DIVERGED)] = np.nan
     kept = jax.tree.map(lambda *leaves: np.stack(leaves), *rows) if variables else None
     return Outcome(
-        dict(zip(names["advance"], curves, strict=True)),
-        dict(zip(names["finish"], finals, strict=True)),
-        status,
-        counters[..., 0],
-        counters[..., 1],
-        kept,
+        curves=dict(zip(names["advance"], curves, strict=True)),
+        finals=dict(zip(names["finish"], finals, strict=True)),
+        status=status,
+        best_step=counters[..., 0],
+        first_bad_step=counters[..., 1],
+        not_finite=counters[..., 2],
+        variables=kept,
     )
 
 

@@ -31,7 +31,7 @@ def progress_bar(updates: int, trials: int, show: bool | None) -> Iterator[Repor
         TextColumn("{task.fields[rate]} steps/s"),
         TimeRemainingColumn(),
     ]
-    bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
+    bar = Progress(*columns, console=Console(stderr=True, force_terminal=True), auto_refresh=False, transient=True)
     task = bar.add_task("", total=updates, trials=trials, ended=0, rate="-")
     began = drawn = time.monotonic()
     done = ended = 0

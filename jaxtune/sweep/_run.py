@@ -23,7 +23,7 @@ from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._plan import chunk_shape
 from jaxtune.sweep._programs import Built, Failure, Program, build, devices_worth_using
 from jaxtune.sweep._progress import progress_bar
-from jaxtune.training import STATUSES, Status
+from jaxtune.training import NOT_FINITE, STATUSES, Status
 from jaxtune.training._train import evaluation_steps
 
 Keep = Literal["all", "best"] | None
@@ -173,7 +173,7 @@ def _dataset(
     curves: dict[str, np.ndarray] = {}
     finals: dict[str, np.ndarray] = {}
     status = np.full((n_arms, n_seeds), Status.FAILED)
-    best_step, first_bad = np.zeros((n_arms, n_seeds), np.int64), np.zeros((n_arms, n_seeds), np.int64)
+    best_step, first_bad, what = (np.zeros((n_arms, n_seeds), np.int64) for _ in range(3))
     modes: dict[str, Any] = {}
     for program, outcome in outcomes:
         arms = list(program.arms)
@@ -182,8 +182,10 @@ def _dataset(
             curves.setdefault(name, np.full((n_arms, n_seeds, len(steps)), np.nan, np.float32))[arms] = values
         for name, values in outcome.finals.items():
             finals.setdefault(name, np.full((n_arms, n_seeds), np.nan, np.float32))[arms] = values
-        status[arms], best_step[arms], first_bad[arms] = outcome.status, outcome.best_step, outcome.first_bad_step
-    finals |= {"status": np.array(STATUSES)[status], "best_step": best_step, "first_bad_step": first_bad}
+        status[arms], what[arms] = outcome.status, outcome.not_finite
+        best_step[arms], first_bad[arms] = outcome.best_step, outcome.first_bad_step
+    finals |= {"status": np.array(STATUSES)[status], "best_step": best_step}
+    finals |= {"first_bad_step": first_bad, "not_finite": np.array(NOT_FINITE)[what]}
     return make_dataset(
         experiment.space.coordinates(),
         [d.name for d in experiment.space.dims],
@@ -263,6 +265,7 @@ def _predictor(experiment: Experiment, built: Built) -> Callable[[int], Callable
 
 
 def _loaded(folder: RunFolder, experiment: Experiment | None, built: Built | None) -> Result:
+    folder.check_results()
     dataset = read_dataset(folder.results)
     stored = folder.variables()
     dims = [d for d in dataset["status"].dims if d != "seed"]
@@ -314,6 +317,7 @@ def _fingerprint(experiment: Experiment, built: Built) -> dict[str, Any]:
         "eval_every": built.eval_every,
         "seeds": list(experiment.seed_values),
         "data": data_hash(built.table),
+        "compiler": {},  # options beyond XLA's defaults
     }
 
 

@@ -5,5 +5,11 @@ from jaxtune.training._hyperparameters import Hyperparameters as Hyperparameters
 from jaxtune.training._lane import Lane as Lane, advance as advance, make_lane as make_lane
 from jaxtune.training._objective import Objective as Objective
 from jaxtune.training._recipe import Recipe as Recipe
-from jaxtune.training._state import STATUSES as STATUSES, Status as Status, TrainState as TrainState, kept as kept
+from jaxtune.training._state import (
+    NOT_FINITE as NOT_FINITE,
+    STATUSES as STATUSES,
+    Status as Status,
+    TrainState as TrainState,
+    kept as kept,
+)
 from jaxtune.training._train import History as History, train as train

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxtune._errors import UnknownHyperparameterError
 from jaxtune._types import PyTree
 
 
@@ -54,17 +55,15 @@ class Hyperparameters(Mapping[str, Any]):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in Hyperparameters.__slots__:
             raise AttributeError(name)
-        try:
-            return self._values[name]
-        except KeyError:
-            raise AttributeError(
-                f"there is no hyperparameter `{name}`; the space has {', '.join(self._values) or 'none'}"
-            ) from None
+        return self[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"hyperparameters are immutable, so `{name}` cannot be set")
 
     def __getitem__(self, name: str) -> Any:
+        if name not in self._values:
+            known = ", ".join(self._values) or "none"
+            raise UnknownHyperparameterError(f"`{name}` is no hyperparameter of the space, which has: {known}.")
         return self._values[name]
 
     def __iter__(self) -> Iterator[str]:

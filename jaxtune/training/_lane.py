@@ -179,7 +179,11 @@ def advance(
         metrics |= {f"{split}_{name}": value for name, value in values.items()}
     metrics |= {f"train_penalty_{p.name}": p(trained.params) for p in made.penalties}
 
-    good = (first_bad == 0) & all_finite((trained.params, trained.model_state)) & jnp.isfinite(metrics["train_loss"])
+    # The first of these to be found counts: an update's loss, else what the segment ends with, else its evaluation.
+    bad = jnp.stack(
+        [first_bad > 0, ~all_finite((trained.params, trained.model_state)), ~jnp.isfinite(metrics["train_loss"])]
+    )
+    good = ~bad.any()
     stop = jnp.array(False)
     stopping = trained.stopping
     if made.early_stopping is not None and stopping is not None:
@@ -193,7 +197,9 @@ def advance(
         stopping=stopping, last_step=now, status=jnp.where(stop, jnp.int8(Status.STOPPED), state.status)
     )
     fallen = state._replace(
-        status=jnp.array(Status.DIVERGED, jnp.int8), first_bad_step=jnp.where(first_bad > 0, first_bad, now)
+        status=jnp.array(Status.DIVERGED, jnp.int8),
+        first_bad_step=jnp.where(first_bad > 0, first_bad, now),
+        not_finite=(1 + jnp.argmax(bad)).astype(jnp.int8),
     )
     state = select(running, select(good, onward, fallen), state)
     return state, {name: jnp.where(running & good, value, jnp.nan) for name, value in metrics.items()}

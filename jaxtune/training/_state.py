@@ -24,6 +24,10 @@ STATUSES = ("running", "finished", "stopped", "diverged", "pruned", "failed")
 """The names of the statuses, in the order of their numbers."""
 
 
+NOT_FINITE = ("", "loss", "parameters", "evaluation")
+"""What made a trial diverge: nothing, the loss of an update, parameters or model state, or the loss of an evaluation."""
+
+
 class TrainState(NamedTuple):
     """Everything that changes while a lane trains.
 
@@ -38,6 +42,7 @@ class TrainState(NamedTuple):
       last_step: updates done at the last evaluation while the lane was running.
       status: a number of `Status`.
       first_bad_step: the first update whose loss was not finite; 0 if there was none.
+      not_finite: what was not, a position in `NOT_FINITE`.
     """
 
     # change at every step
@@ -49,6 +54,7 @@ class TrainState(NamedTuple):
     last_step: Count
     status: Int[Array, ""]
     first_bad_step: Count
+    not_finite: Int[Array, ""]
 
 
 def kept(state: TrainState, early_stopping: EarlyStopping | None) -> tuple[PyTree, PyTree, Count]:
@@ -64,6 +70,6 @@ def kept(state: TrainState, early_stopping: EarlyStopping | None) -> tuple[PyTre
     return chosen
 
 
-def fresh_counters() -> tuple[Count, Int[Array, ""], Count]:
-    """Returns `last_step`, `status` and `first_bad_step` of a lane that has not begun."""
-    return jnp.array(0), jnp.array(Status.RUNNING, jnp.int8), jnp.array(0)
+def fresh_counters() -> tuple[Count, Int[Array, ""], Count, Int[Array, ""]]:
+    """Returns `last_step`, `status`, `first_bad_step` and `not_finite` of a lane that has not begun."""
+    return jnp.array(0), jnp.array(Status.RUNNING, jnp.int8), jnp.array(0), jnp.array(0, jnp.int8)

@@ -265,3 +265,20 @@ def test_best_of_nothing_that_ended_well_is_an_error():
     made = cubes.arms_cube(status=np.array([["diverged", "finished", "finished", "finished", "finished"]] * 3))
     with pytest.raises(ValueError, match="no arm has all its trials ended well"):
         _result(made).best("valid_loss")
+
+
+def test_best_per_has_a_row_for_values_at_which_trials_were_lost():
+    coordinates = {"lr": ("lr", [0.1, 0.2]), "l2": ("l2", [0.0, 1.0])}
+    status = np.full((2, 2, 3), "finished")
+    status[1, 0], status[1, 1, 0] = "diverged", "diverged"
+    made = cubes.cube(coordinates, ["lr", "l2"], np.ones((2, 2, 3, 3)), status=status)
+    table = _result(made).best("valid_loss", per="lr")
+    assert table["lost"].tolist() == [0, 4] and table.loc[0.1, "valid_mean"] == 1
+    assert np.isnan(table.loc[0.2, "valid_mean"])
+
+
+def test_best_of_drawn_arms_says_what_was_drawn():
+    made = cubes.sampled_cube()
+    found = _result(made).best("valid_loss")
+    assert found.hyperparameters["lr"] == made.dataset["lr"].sel(arm=found.arm["arm"]).item()
+    assert f"lr={found.hyperparameters['lr']:.4g}" in str(found)

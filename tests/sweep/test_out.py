@@ -176,3 +176,13 @@ def test_epochs_become_steps():
     space = jt.grid(l2=[0.0], dropout=[0.0], lr=[0.1], patience=[OFF])
     result = jt.run(jt.Experiment(mlp, space, digits(train=60), epochs=3, seeds=1, eval_every=5))
     assert result.dataset["step"].values.tolist() == [5, 10, 12]
+
+
+def test_a_damaged_cube_is_refused(tmp_path):
+    out = tmp_path / "run"
+    jt.run(experiment(), out=out)
+    damaged = bytearray((out / "results.nc").read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (out / "results.nc").write_bytes(damaged)
+    with pytest.raises(ValueError, match="results.nc' is missing or damaged"):
+        jt.load(out)

@@ -29,11 +29,12 @@ def test_a_diverged_trial_keeps_its_last_good_boundary():
     bad = result.dataset.isel(late=1)
     assert (bad["status"] == "diverged").all()
     assert (bad["first_bad_step"] == blow_up_at).all()
-    assert (bad["best_step"] == 10).all()
+    assert (bad["best_step"] == 10).all() and (bad["not_finite"] == "loss").all()
     assert bad["train_loss"].isnull().values.tolist() == [[False, False, True, True, True]] * 2
     assert bad["test_loss"].isnull().all()
     good = result.dataset.isel(late=0)
     assert (good["status"] == "finished").all() and (good["first_bad_step"] == 0).all()
+    assert (good["not_finite"] == "").all()
     # Up to there both are the same run, so what is kept of the bad one is the good one's state at step 10.
     short = jt.run(jt.Experiment(recipe, jt.grid(late=[0.01]), DATA, steps=10, seeds=2, eval_every=5))
     late = bad["late"].item()

@@ -19,8 +19,10 @@ def test_is_immutable_and_names_what_is_missing():
     hp = Hyperparameters({"lr": 0.1})
     with pytest.raises(AttributeError, match="immutable"):
         hp.lr = 0.2
-    with pytest.raises(AttributeError, match="no hyperparameter `l2`; the space has lr"):
-        _ = hp.l2
+    for kind in (AttributeError, KeyError, ValueError):
+        with pytest.raises(kind, match="^`l2` is no hyperparameter of the space, which has: lr.$"):
+            _ = hp.l2
+    assert not hasattr(hp, "l2") and hp.get("l2", 3) == 3
     with pytest.raises(RuntimeError, match="hp.run"):
         _ = hp.run
 

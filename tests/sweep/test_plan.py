@@ -1,0 +1,79 @@
+"""What a run will do, before anything compiles."""
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+from problems import OFF, cnn, digits, linear, mlp
+
+import jaxtune as jt
+from jaxtune.sweep import _jaxpr
+
+DATA = digits()
+
+
+def test_counts_trials_lanes_bytes_and_flops():
+    space = jt.grid(l2=[0.0, 1e-4, 1e-3], dropout=[0.0, 0.5], lr=[1e-3], patience=[OFF])
+    plan = jt.plan(jt.Experiment(mlp, space, DATA, steps=100, seeds=3))
+    (program,) = plan.programs
+    assert (plan.arms, plan.seeds, plan.trials, plan.eval_every) == (6, 3, 18, 5)
+    assert program.chunk == (4, 1) and program.chunks == 6 and program.full == 18 / 24
+    # Forward, gradient of the weights, and of the hidden layer's inputs but not of the images.
+    assert program.flops == 2 * 16 * (64 * 16 * 2 + 16 * 10 * 3)
+    assert plan.flops == program.flops * 18 * 100
+    weights = 64 * 16 + 16 + 16 * 10 + 10
+    # Parameters, Adam's two averages and its count, early stopping's best and three numbers, five of the lane's own.
+    assert program.variable_bytes == 4 * weights
+    assert program.state_bytes == 4 * (4 * weights + 1 + 3) + 4 + 4 + 1 + 1
+    assert plan.data_bytes == (64 + 48 + 48 + 256) * (64 * 4 + 4)
+    assert plan.bytes == 24 * program.state_bytes + plan.data_bytes * len(plan.devices)
+    text = str(plan)
+    assert "6 arms x 3 seeds = 18 trials of 100 updates" in text and "75%" in text and "4 x 1" in text
+
+
+@pytest.mark.parametrize(("recipe", "axes", "chunk"), [(linear, {}, (1, 4)), (cnn, {"dropout": [0.5]}, (4, 1))])
+def test_the_chunk_follows_from_the_program_alone(recipe, axes, chunk):
+    for rates, seeds in ([0.1], 1), ([0.1, 0.2, 0.3, 0.4, 0.5], 9):
+        plan = jt.plan(jt.Experiment(recipe, jt.grid(lr=rates, **axes), DATA, steps=4, seeds=seeds))
+        assert plan.programs[0].chunk == chunk
+
+
+def test_a_chunk_can_be_given_by_hand_and_fills_lanes():
+    experiment = jt.Experiment(linear, jt.grid(lr=[0.1, 0.2]), DATA, steps=4, seeds=1)
+    assert jt.plan(experiment).programs[0].full == 0.25
+    assert jt.plan(experiment, chunk=(2, 1)).programs[0].full == 1.0
+    result = jt.run(experiment, chunk=(2, 1))
+    assert (result.dataset["status"] == "finished").all()
+
+
+def test_static_values_make_programs():
+    def recipe(hp):
+        return jt.Recipe(jt.models.MLP((hp.width,), 10), optimizer=optax.sgd(hp.lr), batch_size=16)
+
+    plan = jt.plan(jt.Experiment(recipe, jt.grid(lr=[0.1, 0.2], width=[4, 8, 16]), DATA, steps=4, seeds=2))
+    assert [p.static for p in plan.programs] == [{"width": 4}, {"width": 8}, {"width": 16}]
+    assert [p.arms for p in plan.programs] == [2, 2, 2] and "1: width=8" in str(plan)
+
+
+def test_a_longer_program_takes_more_devices():
+    def devices(steps):
+        space = jt.grid(lr=[0.1, 0.2])
+        return jt.plan(jt.Experiment(linear, space, DATA, steps=steps, seeds=8)).programs[0].devices
+
+    assert (devices(10), devices(1_000_000)) == (1, 2)
+
+
+def test_multiplications_are_counted_by_shape():
+    def f(x, kernel, w):
+        y = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return jax.lax.scan(lambda c, _: (c @ w, None), y.reshape(2, -1), None, length=5)[0]
+
+    closed = jax.make_jaxpr(f)(jnp.ones((2, 4, 4, 3)), jnp.ones((3, 3, 3, 2)), jnp.ones((32, 32)))
+    assert _jaxpr.multiplications(closed) == 2 * (2 * 4 * 4 * 2) * (3 * 3 * 3) + 5 * 2 * 2 * 32 * 32
+
+
+def test_used_inputs_are_seen_through_inner_programs():
+    def f(a, b, c, d):
+        return jax.jit(lambda a, b: (a * 2, b))(a, b)[0] + 0 * c
+
+    assert _jaxpr.used_inputs(jax.make_jaxpr(f)(1.0, 1.0, 1.0, 1.0)) == [True, False, True, False]
