@@ -53,3 +53,17 @@ class KeptVariables:
                 "setting", dict(setting), "the variables of this trial were not kept", "Run with keep='all'."
             )
         return jax.tree.map(lambda a: a[row], self.stack(int(program)))
+
+
+def places(shape: tuple[int, int], trials: Sequence[Sequence[tuple[int, int]]]) -> np.ndarray:
+    """Returns program and row of each trial, shape (arms, seeds, 2), -1 where a trial has none.
+
+    Args:
+      shape: numbers of arms and seeds.
+      trials: for each program arm and seed of each row.
+    """
+    place = np.full((*shape, 2), -1)
+    for program, rows in enumerate(trials):
+        for row, (arm, seed) in enumerate(rows):
+            place[arm, seed] = program, row
+    return place

@@ -1,0 +1,105 @@
+"""From a run folder back to its result."""
+
+import functools as ft
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxtune._errors import InputError, RunFolderError
+from jaxtune.checkpoint import RunFolder
+from jaxtune.results import KeptVariables, Result, Variables
+from jaxtune.results._dataset import read_dataset
+from jaxtune.results._variables import places
+from jaxtune.sweep._devices import lane_devices
+from jaxtune.sweep._experiment import Experiment
+from jaxtune.sweep._identity import fingerprint
+from jaxtune.sweep._plan import chunk_shape
+from jaxtune.sweep._programs import Built, build
+
+
+def load(path: str | os.PathLike[str], experiment: Experiment | None = None) -> Result:
+    """Returns the result of a finished run from its folder.
+
+    Args:
+      path: the folder.
+      experiment: the experiment that was run. A folder holds data and no code, so without it `predict` is not possible,
+        and containers other than dicts in variables come back as dicts.
+
+    Raises:
+      ValueError: no finished run there, or the run of another experiment.
+    """
+    folder = RunFolder(path)
+    record = folder.record()
+    if not record["finished"]:
+        raise RunFolderError(f"{str(folder.path)!r} holds an unfinished run. Run the experiment again with force=True.")
+    if experiment is None:
+        return read_result(folder, None, None)
+    lane_devices()
+    shapes = {tuple(p["chunk"]) for p in record["fingerprint"]["programs"]}
+    built = build(experiment, chunk_shape(shapes.pop()) if len(shapes) == 1 else None)
+    folder.check(fingerprint(experiment, built))
+    return read_result(folder, experiment, built)
+
+
+def read_result(folder: RunFolder, experiment: Experiment | None, built: Built | None) -> Result:
+    """Returns the result of a finished folder.
+
+    Args:
+      folder: the folder.
+      experiment: the experiment that was run, if known.
+      built: its programs, if it is.
+    """
+    folder.check_results()
+    dataset = read_dataset(folder.results)
+    stored = folder.variables()
+    n_seeds = dataset.sizes["seed"]
+    place = places((dataset["status"].size // n_seeds, n_seeds), [trials for _, trials in stored])
+    if experiment is None or built is None:
+        return Result(dataset, KeptVariables(place, [ft.partial(_variables, read, None) for read, _ in stored]))
+    likes = [_structure(experiment, built, trials[0][0]) for _, trials in stored]
+    stacks = [ft.partial(_variables, read, like) for (read, _), like in zip(stored, likes, strict=True)]
+    return Result(dataset, KeptVariables(place, stacks), predictor(experiment, built))
+
+
+def predictor(experiment: Experiment, built: Built) -> Callable[[int], Callable[..., Any]]:
+    """Returns a function from the number of an arm to its model in evaluation mode."""
+
+    def of_arm(arm: int) -> Callable[..., Any]:
+        program = next(p for p in built.programs if arm in p.arms)
+        hp = {name: jax.tree.map(lambda a: a[0], value) for name, value in experiment.space.stacked([arm]).items()}
+
+        def apply(params: Any, model_state: Any, x: Any) -> jax.Array:
+            shapes = jax.tree.map(lambda a: a.shape[1:], x)
+            if shapes != program.lane.facts.input_shape:
+                raise InputError(
+                    "x",
+                    jax.tree.map(np.shape, x),
+                    f"the model was trained on inputs of shape (n, *{program.lane.facts.input_shape})",
+                    "Pass a batch of such inputs.",
+                )
+            x = jax.tree.map(lambda a: a.astype(np.float32) if a.dtype == np.float64 else a, x)
+            outputs, _ = program.lane.resolve(hp).model.apply(
+                params, model_state, x, key=jax.random.key(0), train=False
+            )
+            return outputs
+
+        return apply
+
+    return of_arm
+
+
+def _variables(read: Callable[[Any], Any], like: Any) -> Variables:
+    """Returns the stacked variables of a program, read with or without their structure."""
+    tree = read(like)
+    return Variables(*tree) if isinstance(tree, tuple) else Variables(tree.get(0, {}), tree.get(1, {}))
+
+
+def _structure(experiment: Experiment, built: Built, arm: int) -> Any:
+    """Returns parameters and model state of an arm's program, as shapes."""
+    program = next(p for p in built.programs if arm in p.arms)
+    hp = experiment.space.stacked([arm] * program.shape.arms)
+    state = jax.eval_shape(program.functions.init, np.zeros(program.shape.seeds, np.uint32), built.table, hp)
+    return state.params, state.model_state
