@@ -5,12 +5,16 @@ with single hyperparameters as plain Python numbers: the one that makes the diff
 """
 
 import math
+import os
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import flax
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxtune import _check
 from jaxtune._errors import InputError, JaxtuneError, StaticHyperparameterError
@@ -26,6 +30,10 @@ _FLAX_LAYERS = (
     "/flax/nnx/nn/stochastic.py",
     "/flax/linen/attention.py",
     "/flax/nnx/nn/attention.py",
+)
+_LIBRARIES = tuple(
+    f"{folder}{os.sep}"
+    for folder in (*(Path(m.__file__ or "").parent for m in (jax, flax, optax)), Path(__file__).parents[1])
 )
 
 
@@ -154,11 +162,7 @@ def _named(
     names = " and ".join(f"`{name}`" for name in guilty or hp)
     frames = traceback.extract_tb(error.__traceback__)
     stock = next((f for f in frames if f.filename.replace("\\", "/").endswith(_FLAX_LAYERS)), None)
-    own = [
-        f
-        for f in frames
-        if not any(part in f.filename for part in ("/jax/", "/flax/", "/jaxtune/", "/optax/", "/_src/"))
-    ]
+    own = [f for f in frames if not f.filename.startswith(_LIBRARIES)]
     place = f" ({own[-1].filename}:{own[-1].lineno}, in {own[-1].name})" if own else ""
     cure = f"Make the axis static, a program for each value: {(guilty or list(hp))[0]}=jt.static([...])."
     if stock is not None:
