@@ -79,7 +79,7 @@ def learning_curves(
         fontsize="small",
     )
     ax.legend(
-        title=", ".join(dims),
+        title=", ".join(_telling(dataset, dims)),
         fontsize="small",
         loc="best" if len(arms) <= 5 else "upper left",
         bbox_to_anchor=None if len(arms) <= 5 else (1.01, 1.0),
@@ -157,7 +157,7 @@ def response(
     ax.set_ylabel(_words(metric))
     ax.set_title(f"mean and {level:.0%} interval over {dataset.sizes['seed']} seeds; dots are trials", fontsize="small")
     if others:
-        ax.legend(title=", ".join(others), fontsize="small")
+        ax.legend(title=", ".join(_telling(dataset, others)), fontsize="small")
     return figure
 
 
@@ -173,12 +173,22 @@ def _carried(curves: np.ndarray) -> np.ndarray:
     return np.take_along_axis(curves, last, axis=1)
 
 
+def _telling(dataset: Any, dims: list[str]) -> list[str]:
+    """Returns the dimensions that tell arms apart: those of several values, or else all."""
+    return [d for d in dims if dataset.sizes[d] > 1] or dims
+
+
 def _names(dataset: Any, dims: list[str]) -> list[str]:
+    """Returns what to call each arm."""
     if not dims:
         return [""]
     shape = [dataset.sizes[d] for d in dims]
     places = np.stack(np.unravel_index(np.arange(int(np.prod(shape))), shape), axis=1)
-    return [", ".join(str(dataset[d].values[i]) for d, i in zip(dims, place, strict=True)) for place in places]
+    telling = _telling(dataset, dims)
+    return [
+        ", ".join(str(dataset[d].values[i]) for d, i in zip(dims, place, strict=True) if d in telling)
+        for place in places
+    ]
 
 
 def _scale(values: np.ndarray) -> tuple[str, np.ndarray]:

@@ -121,7 +121,7 @@ class Plan:
             )
             for row in table
         ]
-        notes = []
+        notes = [note for i, p in enumerate(self.programs) if (note := _emptiness(i, p, self.seeds))]
         if self.duplicates:
             notes.append(
                 f"{_count(len(self.duplicates), 'arm')} repeat another: their program does not use the axes in which they differ"
@@ -181,6 +181,17 @@ def chunk_shape(chunk: tuple[int, int] | None) -> ChunkShape | None:
     if len(chunk) != 2:
         raise InputError("chunk", chunk, "a chunk is arms x seeds", "Pass (4, 1), say.")
     return ChunkShape(*(_check.count("chunk", n) for n in chunk))
+
+
+def _emptiness(i: int, program: ProgramPlan, seeds: int) -> str:
+    """Returns what to do about lanes that stay empty, if a chunk of other shape with as many lanes has fewer."""
+    lanes = program.chunk.lanes
+    shapes = [ChunkShape(a, lanes // a) for a in range(1, lanes + 1) if lanes % a == 0]
+    full = {s: program.trials / (len(chunks(program.arms, seeds, s)) * s.lanes) for s in shapes}
+    best = max(full, key=lambda s: full[s])
+    if program.full > 0.75 or full[best] <= program.full:
+        return ""
+    return f"program {i}: {1 - program.full:.0%} of its lanes stay empty; with chunk={tuple(best)} it would be {1 - full[best]:.0%}"
 
 
 def _count(n: int, noun: str) -> str:

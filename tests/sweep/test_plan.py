@@ -40,8 +40,11 @@ def test_the_chunk_follows_from_the_program_alone(recipe, axes, chunk):
 
 def test_a_chunk_can_be_given_by_hand_and_fills_lanes():
     experiment = jt.Experiment(linear, jt.grid(lr=[0.1, 0.2]), DATA, steps=4, seeds=1)
-    assert jt.plan(experiment).programs[0].full == 0.25
+    plan = jt.plan(experiment)
+    assert plan.programs[0].full == 0.25
+    assert "program 0: 75% of its lanes stay empty; with chunk=(2, 2) it would be 50%" in str(plan)
     assert jt.plan(experiment, chunk=(2, 1)).programs[0].full == 1.0
+    assert "stay empty" not in str(jt.plan(experiment, chunk=(2, 1)))
     result = jt.run(experiment, chunk=(2, 1))
     assert (result.dataset["status"] == "finished").all()
 
