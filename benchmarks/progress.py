@@ -22,7 +22,7 @@ import optax
 import jaxtune as jt
 from jaxtune.sweep import _execute, _programs
 from jaxtune.sweep._progress import progress_bar
-from jaxtune.training._train import evaluation_steps
+from jaxtune.training._facts import evaluation_steps
 
 GOAL = 1.02
 

@@ -57,7 +57,7 @@ def number(
     if math.isinf(concrete):
         raise InputError(name, value, 'infinity does not mean "off" here', cure or f"Pass a finite number {span}.")
     if not low <= concrete <= high:
-        raise InputError(name, value, f"it has to be {span}", cure or f"Pass a number {span}.")
+        raise InputError(name, value, f"it has to be {span.removeprefix('of ')}", cure or f"Pass a number {span}.")
     return value
 
 

@@ -26,6 +26,20 @@ def select(condition: Flag, new: PyTree, old: PyTree) -> PyTree:
     return jax.tree.map(pick, new, old)
 
 
+def as_arrays(tree: PyTree) -> PyTree:
+    """Returns the tree with Python and NumPy scalars as arrays."""
+    return jax.tree.map(lambda a: a if isinstance(a, jax.Array) else jnp.asarray(a, jnp.result_type(a)), tree)
+
+
+def with_dtypes_of(old: PyTree, new: PyTree) -> PyTree:
+    """Returns `new` with each leaf in the type that it has in `old`."""
+
+    def cast(o: Any, n: Any) -> Any:
+        return n if jnp.result_type(n) == o.dtype else jnp.asarray(n, o.dtype)
+
+    return jax.tree.map(cast, old, new)
+
+
 def all_finite(tree: PyTree) -> Flag:
     """Returns whether every floating-point leaf is finite throughout."""
     leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(jnp.result_type(x), jnp.inexact)]

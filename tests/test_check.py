@@ -39,7 +39,7 @@ def test_tracers_pass_unseen(transform):
     "value, bounds, message",
     [
         (1.5, dict(low=0.0, high=1.0), "`x` is 1.5: it has to be between 0 and 1. Pass a number between 0 and 1."),
-        (-1, dict(low=0.0), "`x` is -1: it has to be of at least 0. Pass a number of at least 0."),
+        (-1, dict(low=0.0), "`x` is -1: it has to be at least 0. Pass a number of at least 0."),
         (NAN, dict(low=0.0), "`x` is nan: NaN is no setting. Pass a number of at least 0."),
         (INF, dict(low=0.0), '`x` is inf: infinity does not mean "off" here. Pass a finite number of at least 0.'),
         (-INF, dict(), '`x` is -inf: infinity does not mean "off" here.'),

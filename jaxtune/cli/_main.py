@@ -7,6 +7,7 @@ are about; it calls `script` when it is run itself.
 import argparse
 import importlib.util
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -76,7 +77,10 @@ def _run(experiment: Experiment, report: Reporter | None, metric: str | None, gi
     mark = ""
     if given.quick:
         experiment, mark = experiment.quick(), "QUICK RUN (a tenth of the steps, two seeds): "
+    began = time.time()
     result = run(experiment, out=given.out, force=given.force)
+    if given.out is not None and (given.out / "run.json").stat().st_mtime < began:
+        print(f"{given.out} holds this run, finished before; --force trains it again.", file=sys.stderr)
     metric = metric or ("valid_accuracy" if "valid_accuracy" in result.dataset else "valid_loss")
     versus = "arm" in result.dataset.dims and "default" in result.dataset["arm"].values
     for table in [result.summary(metric), *([result.compare(metric)] if versus else [])]:
@@ -84,6 +88,8 @@ def _run(experiment: Experiment, report: Reporter | None, metric: str | None, gi
     lost = int((~result.dataset["status"].isin(["finished", "stopped"])).sum())
     if lost:
         print(f"{mark}{lost} trials did not end well; see result.dataset.status.\n")
+    for trace in result.failures:
+        print(f"{mark}a program failed: {trace.strip().splitlines()[-1]}\n")
     try:
         print(f"{mark}{result.best(metric)}")
     except InputError as error:
@@ -132,7 +138,7 @@ def _guarded(action: Callable[[], None]) -> int:
     try:
         action()
     except JaxtuneError as error:
-        print(f"jaxtune: {error}", file=sys.stderr)
+        print(f"jaxtune: {error}".replace("force=True", "--force"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("jaxtune: interrupted", file=sys.stderr)

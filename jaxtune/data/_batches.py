@@ -1,7 +1,6 @@
 """Mini-batches as a function of (seed, epoch, step), drawn on the device from one resident table.
 
-The splits lie behind each other in one table, so that one compiled evaluation serves them all, told by two traced
-numbers where a split starts and how many examples it has.
+The splits lie behind each other in one table, which is on each device once, whatever the number of lanes.
 """
 
 from typing import NamedTuple
@@ -26,7 +25,7 @@ class Batch(NamedTuple):
 
 
 class Table(NamedTuple):
-    """All examples, and at the end copies enough to slice a whole batch anywhere."""
+    """All examples, the training split first."""
 
     x: PyTree
     y: Array | np.ndarray
@@ -40,21 +39,12 @@ class Span(NamedTuple):
     size: int | Count
 
 
-def make_table(splits: Splits, padding: int) -> tuple[Table, dict[str, Span]]:
-    """Returns the splits behind each other as one table of NumPy arrays, and the span of each split.
-
-    Args:
-      splits: the data.
-      padding: rows to append, at least the size of an evaluation batch.
-    """
+def make_table(splits: Splits) -> tuple[Table, dict[str, Span]]:
+    """Returns the splits behind each other as one table of NumPy arrays, and the span of each split."""
     parts = [splits.train, splits.valid, splits.test]
-
-    def join(*arrays: np.ndarray) -> np.ndarray:
-        return np.concatenate([*arrays, np.repeat(arrays[-1][-1:], padding, axis=0)])
-
-    x = jax.tree.map(join, *(p.x for p in parts))
+    x = jax.tree.map(lambda *arrays: np.concatenate(arrays), *(p.x for p in parts))
     weights = [p.weight for p in parts if p.weight is not None]
-    table = Table(x, join(*(p.y for p in parts)), join(*weights) if weights else None)
+    table = Table(x, np.concatenate([p.y for p in parts]), np.concatenate(weights) if weights else None)
     starts = np.cumsum([0, *map(len, parts)])
     return table, {name: Span(int(s), len(p)) for name, s, p in zip(SPLITS, starts, parts, strict=False)}
 
@@ -95,12 +85,13 @@ def take_batch(table: Table, order: Int[Array, " n"], position: Count, batch_siz
 
 
 def take_slice(table: Table, span: Span, position: Count, size: int) -> Batch:
-    """Returns a slice of a split for evaluation; rows beyond the split's end have weight 0."""
-    start = position * size
-    x, y = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, span.start + start, size), (table.x, table.y))
-    weight: Array = (start + jnp.arange(size) < span.size).astype(jnp.float32)
+    """Returns a slice of a split for evaluation; beyond its end the last example is repeated, with weight 0."""
+    place = position * size + jnp.arange(size)
+    rows = span.start + jnp.minimum(place, span.size - 1)
+    x, y = jax.tree.map(lambda a: jnp.take(a, rows, axis=0), (table.x, table.y))
+    weight: Array = (place < span.size).astype(jnp.float32)
     if table.weight is not None:
-        weight = weight * jax.lax.dynamic_slice_in_dim(table.weight, span.start + start, size)
+        weight = weight * jnp.take(table.weight, rows)
     return Batch(x, y, weight)
 
 
@@ -108,5 +99,5 @@ def weighted_mean(values: Float[Array, " batch"], weight: Float[Array, " batch"]
     """Returns the mean of one value per example, weighted where there are weights."""
     if weight is None:
         return values.mean()
-    # Selected, not multiplied: an example that counts nothing may be NaN.
+    # Selected, not multiplied: the value of an example that counts nothing may be NaN (though not its gradient).
     return jnp.where(weight > 0, weight * values, 0.0).sum() / jnp.maximum(weight.sum(), jnp.finfo(weight.dtype).tiny)

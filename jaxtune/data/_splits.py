@@ -31,7 +31,8 @@ class Arrays:
     weight: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "x", jax.tree.map(_plain, self.x))
+        x = np.asarray(self.x) if isinstance(self.x, list) else self.x
+        object.__setattr__(self, "x", jax.tree.map(_plain, x))
         y = _plain(self.y)
         object.__setattr__(self, "y", y.astype(np.int32) if y.dtype == bool else y)
         if self.weight is not None:

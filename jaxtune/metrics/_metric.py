@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 
+from jaxtune._errors import InputError
 from jaxtune._types import Array, ExampleFn, Float, Scalar
 
 Mode = Literal["min", "max"] | None
@@ -33,6 +34,9 @@ def mean(fn: ExampleFn, mode: Mode = None) -> Metric:
       fn: `fn(outputs, y)`, one value per example, shape (batch,).
       mode: `"min"` or `"max"`, whichever is better.
 
+    Raises:
+      ValueError: when used, if `fn` does not return one value per example.
+
     Example:
       >>> import jax.numpy as jnp
       >>> import jaxtune as jt
@@ -44,7 +48,13 @@ def mean(fn: ExampleFn, mode: Mode = None) -> Metric:
 
     def update(state: Any, outputs: Any, y: Any, weight: Float[Array, " batch"]) -> Any:
         total, seen = state
-        values = fn(outputs, y)
+        values = jnp.asarray(fn(outputs, y))
+        if values.shape != weight.shape:
+            name = getattr(fn, "__name__", "metric")
+            reason = f"one value per example is needed, shape {weight.shape}"
+            raise InputError(
+                "metrics", f"{name} of shape {values.shape}", reason, "Flatten targets, and do not average."
+            )
         # Padding may hold anything, so it is selected away: zero times NaN is NaN.
         return total + jnp.where(weight > 0, weight * values, 0.0).sum(), seen + weight.sum()
 

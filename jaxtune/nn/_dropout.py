@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxtune import _check
+from jaxtune._errors import InputTypeError
 from jaxtune._types import Array, Float, Key, ScalarLike
 
 
@@ -27,12 +28,17 @@ def dropout(
 
     Raises:
       ValueError: `rate` is a number outside [0, 1].
+      TypeError: `x` is not of a floating-point type.
 
     References:
       Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout: a simple way to prevent neural networks from
       overfitting", JMLR 2014.
     """
     _check.number("rate", rate, low=0.0, high=1.0)
+    if not jnp.issubdtype(jnp.result_type(x), jnp.inexact):
+        raise InputTypeError(
+            "x", str(jnp.result_type(x)), "dropout rescales, so it needs floats", "Convert x to float32."
+        )
     if isinstance(rate, (int, float)) and rate == 0:
         return x
     keep = 1.0 - jnp.asarray(rate, jnp.float32)

@@ -27,6 +27,12 @@ class Penalty:
     name: str
     fn: Callable[[PyTree], Scalar]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise InputError(
+                "name", self.name, "a penalty's name is an identifier", "Choose another, such as 'l2_head'."
+            )
+
     def __call__(self, params: PyTree) -> Scalar:
         """Returns the penalty of these parameters, strength included."""
         return self.fn(params)

@@ -31,7 +31,7 @@ def at_kept(dataset: "xr.Dataset", metric: str) -> "xr.DataArray":
         raise InputError("metric", metric, "it was not measured", f"Choose among: {', '.join(measured)}.")
     values = dataset[metric]
     if "step" in values.dims:
-        # A trial that diverged at once keeps step 0, at which nothing was measured; it is masked below.
+        # A trial that diverged at once keeps step 0, at which nothing was measured; only those are below the first.
         place = np.searchsorted(dataset["step"].values, dataset["best_step"].values)
         values = values.isel(step=dataset["best_step"].copy(data=np.minimum(place, dataset.sizes["step"] - 1)))
     return values.where(ended_well(dataset)).drop_vars("step", errors="ignore")
@@ -52,6 +52,8 @@ def arm_index(dataset: "xr.Dataset") -> "pd.Index":
     import pandas as pd
 
     dims = arm_dims(dataset)
+    if not dims:
+        return pd.RangeIndex(1, name="arm")
     labels = [dataset[d].values for d in dims]
     if len(dims) == 1:
         return pd.Index(labels[0], name=dims[0])

@@ -1,5 +1,6 @@
 """What a run answers with."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -133,8 +134,7 @@ class Result:
         Raises:
           ValueError: no such trial, or its variables were not kept.
         """
-        arm, seed = self._trial(setting)
-        return self._variables.trial(arm, seed, setting)
+        return self._variables.trial(*self._trial(setting), setting)
 
     def predict(self, x: PyTree, /, **setting: Any) -> jax.Array:
         """Returns the outputs of one trained trial for raw inputs, in evaluation mode.
@@ -158,6 +158,11 @@ class Result:
         params, model_state = self._variables.trial(arm, seed, setting)
         return self._predictor(arm)(params, model_state, jax.tree.map(np.asarray, x))
 
+    @property
+    def failures(self) -> list[str]:
+        """The tracebacks of programs that raised; their trials have the status `failed`."""
+        return list(json.loads(self.dataset.attrs.get("failures", "[]")))
+
     def __repr__(self) -> str:
         sizes = ", ".join(f"{k}: {v}" for k, v in self.dataset.sizes.items())
         names, counts = np.unique(self.dataset["status"].values, return_counts=True)
@@ -167,6 +172,8 @@ class Result:
         dims = _cube.arm_dims(self.dataset)
         found = _cube.positions(self.dataset, setting, [*dims, "seed"])
         arm = np.ravel_multi_index([found[d] for d in dims], [self.dataset.sizes[d] for d in dims])
+        if self.dataset["status"].isel(found).item() == "failed":
+            raise InputError("setting", dict(setting), "the program of this trial raised", "See result.failures.")
         return int(arm), found["seed"]
 
 

@@ -56,7 +56,7 @@ def summary(dataset: "xr.Dataset", metric: str, level: float) -> "pd.DataFrame":
     values = _cube.rows(dataset, _cube.at_kept(dataset, metric))
     intervals = [t_interval(row[~np.isnan(row)], level) for row in values]
     table = pd.DataFrame(intervals, index=_cube.arm_index(dataset), columns=["mean", "low", "high", "n"])
-    table["lost"] = _lost(dataset)
+    table["lost"] = np.isnan(values).sum(axis=1)
     for position, (name, drawn) in enumerate(_cube.drawn_columns(dataset).items()):
         table.insert(position, f"hp.{name}" if name in table.columns else name, drawn)
     table.attrs["note"] = f"{metric} at the kept parameters; {level:.0%} t {COVERS}."
@@ -91,7 +91,7 @@ def compare(
     columns = ["difference", "low", "high", "p", "p_holm", "p_sign_flip", "p_sign_flip_floor", "pairs"]
     table = pd.DataFrame(records, index=_cube.arm_index(dataset)[~is_baseline], columns=columns)
     table["p_holm"] = holm(table["p"].to_numpy())
-    table["lost"] = _lost(dataset)[~is_baseline]
+    table["lost"] = np.isnan(own).sum(axis=1)[~is_baseline]
     shown = ", ".join(f"{k}={v}" for k, v in baseline.items())
     kind = "t" if method == "t" else "studentized bootstrap"
     table.attrs["note"] = (
@@ -110,7 +110,7 @@ def best(dataset: "xr.Dataset", metric: str, mode: str | None, level: float) -> 
         raise InputError(
             "metric",
             metric,
-            "no arm has all its trials ended well",
+            "no arm has this metric of all its trials",
             "Look at result.dataset.status, and widen the space.",
         )
     row = int(np.argmax(means))

@@ -125,29 +125,30 @@ def response(
             f"Hold some of {', '.join(others)} fixed, as in {others[0]}=....",
         )
     labels = dataset[axis].values
-    numeric = np.issubdtype(labels.dtype, np.number)
+    repeated = len(set(labels.tolist())) < len(labels)
+    numeric = np.issubdtype(labels.dtype, np.number) and not repeated
     order = np.argsort(labels) if numeric else np.arange(len(labels))
-    scale, at = _scale(labels[order]) if numeric else ("index", np.arange(len(labels), dtype=float))
+    names, place = (
+        np.unique(labels[order], return_inverse=True) if repeated else (labels[order], np.arange(len(labels)))
+    )
+    scale, at = _scale(labels[order]) if numeric else ("index", place.astype(float))
     figure, ax = _axes(ax)
     for i, (line_values, label) in enumerate(zip(values[:, order], _names(dataset, others), strict=True)):
         rows = np.array([t_interval(v[~np.isnan(v)], level) for v in line_values])
-        shift = 0.0 if scale in ("log", "symlog") or len(values) == 1 else (i - (len(values) - 1) / 2) * 0.04 * _gap(at)
+        lost = int(np.isnan(line_values).sum())
+        shift = (i - (len(values) - 1) / 2) * 0.08 if scale == "index" else 0.0
+        label = f"{label} ({lost} lost)" if lost else label
         (line,) = ax.plot(at + shift, rows[:, 0], marker="o", linestyle="-" if numeric else "none", label=label)
         ax.vlines(at + shift, rows[:, 1], rows[:, 2], color=line.get_color(), linewidth=2)
-        ax.scatter(
-            np.repeat(at + shift, line_values.shape[1]),
-            line_values.ravel(),
-            s=8,
-            alpha=0.35,
-            color=line.get_color(),
-            linewidths=0,
-        )
+        spread = np.repeat(at + shift + (0.12 if scale == "index" else 0.0), line_values.shape[1])
+        ax.scatter(spread, line_values.ravel(), s=12, alpha=0.5, color=line.get_color(), linewidths=0, zorder=3)
     if scale == "index":
+        many = len(names) > 4
         ax.set_xticks(
-            at,
-            [str(v) for v in labels[order]],
-            rotation=30 if len(labels) > 4 else 0,
-            ha="right" if len(labels) > 4 else "center",
+            np.arange(len(names)),
+            [_text(v) for v in names],
+            rotation=30 if many else 0,
+            ha="right" if many else "center",
         )
     elif scale == "log":
         ax.set_xscale("log")
@@ -156,7 +157,7 @@ def response(
     ax.set_xlabel(_words(axis))
     ax.set_ylabel(_words(metric))
     ax.set_title(f"mean and {level:.0%} interval over {dataset.sizes['seed']} seeds; dots are trials", fontsize="small")
-    if others:
+    if others or np.isnan(values).any():
         ax.legend(title=", ".join(_telling(dataset, others)), fontsize="small")
     return figure
 
@@ -186,7 +187,7 @@ def _names(dataset: Any, dims: list[str]) -> list[str]:
     places = np.stack(np.unravel_index(np.arange(int(np.prod(shape))), shape), axis=1)
     telling = _telling(dataset, dims)
     return [
-        ", ".join(str(dataset[d].values[i]) for d, i in zip(dims, place, strict=True) if d in telling)
+        ", ".join(_text(dataset[d].values[i]) for d, i in zip(dims, place, strict=True) if d in telling)
         for place in places
     ]
 
@@ -197,14 +198,14 @@ def _scale(values: np.ndarray) -> tuple[str, np.ndarray]:
     if not np.isfinite(values).all() or len(values) == 1:
         return "index", np.arange(len(values), dtype=float)
     positive = values[values > 0]
-    wide = len(positive) > 1 and positive.max() / positive.min() >= 30
+    wide = len(positive) > 1 and positive.max() / positive.min() >= 8
     if wide and (values >= 0).all():
         return ("log" if len(positive) == len(values) else "symlog"), values
     return "linear", values
 
 
-def _gap(at: np.ndarray) -> float:
-    return float(np.min(np.diff(at))) if len(at) > 1 else 1.0
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, (float, np.floating)) else str(value)
 
 
 def _words(name: str) -> str:

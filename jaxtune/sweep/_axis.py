@@ -1,6 +1,7 @@
 """One axis of a space: its values, their labels, and whether they are traced."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -102,8 +103,8 @@ def make_axis(name: str, given: Any) -> Axis:
     ):
         raise InputTypeError(name, raw, "an axis is a sequence of values", f"Write {name}=[{raw!r}].")
     else:
-        values = [v.item() if isinstance(v, np.generic) else v for v in raw]
-        labels = None
+        values, labels = list(raw), None
+    values = [_plain(v) for v in values]
     if not values:
         raise InputError(name, raw, "the axis is empty", "Give it at least one value.")
     is_traced = decide(name, values, mark)
@@ -111,6 +112,8 @@ def make_axis(name: str, given: Any) -> Axis:
         labels = [_own_label(name, v) for v in values]
     if len({_identity(label) for label in labels}) < len(labels):
         raise InputError(name, labels, "two values are equal", "Give every value once.")
+    if is_traced and all(_is_number(v) for v in values):
+        _check_precision(name, values)
     return Axis(name, tuple(values), tuple(labels), is_traced)
 
 
@@ -124,13 +127,18 @@ def make_column(name: str, given: Sequence[Any], arms: Sequence[str]) -> Axis:
     if len(marks) > 1:
         raise InputError(name, list(given), "it is marked traced in one arm and static in another", "Mark it one way.")
     values = [v.values if isinstance(v, Marked) else v for v in given]
-    values = [v.item() if isinstance(v, np.generic) else v for v in values]
+    values = [_plain(v) for v in values]
     is_traced = decide(name, values, marks.pop() if marks else None)
     labels: list[Any] = []
     for i, value in enumerate(values):
         same = next((j for j in range(i) if same_value(values[j], value)), None)
         plain = isinstance(value, (bool, int, float, str))
         labels.append(value if plain else arms[i] if same is None else labels[same])
+    for i, j in itertools.combinations(range(len(values)), 2):
+        if _identity(labels[i]) == _identity(labels[j]) and not same_value(values[i], values[j]):
+            raise InputError(
+                name, labels[i], "an arm of this name and a value of this name are confused", "Rename the arm."
+            )
     return Axis(name, tuple(values), tuple(labels), is_traced)
 
 
@@ -157,12 +165,12 @@ def decide(name: str, values: Sequence[Any], mark: bool | None) -> bool:
         )
     trees = [_is_number_tree(v) for v in values]
     if all(trees):
-        structures = {str(jax.tree.structure(v)) for v in values}
-        if len(structures) > 1:
+        forms = {str(jax.tree.structure(v)) + str([np.shape(x) for x in jax.tree.leaves(v)]) for v in values}
+        if len(forms) > 1:
             raise InputError(
                 name,
                 list(values),
-                "the values are pytrees of different structure",
+                "the values are pytrees of different structure or shapes",
                 "Give them one structure, or mark them jt.static.",
             )
         return True
@@ -171,6 +179,20 @@ def decide(name: str, values: Sequence[Any], mark: bool | None) -> bool:
             name, list(values), "only numbers and pytrees of numbers can be traced", "Mark the axis jt.static."
         )
     return False
+
+
+def _check_precision(name: str, values: Sequence[Any]) -> None:
+    """Refuses numbers that float32, in which they are traced, cannot tell apart."""
+    with np.errstate(over="ignore", under="ignore"):
+        single = np.array(values, np.float64).astype(np.float32)
+    lost = [v for v, s in zip(values, single, strict=True) if (v == 0) != (s == 0) or math.isinf(v) != np.isinf(s)]
+    if lost or len(set(single.tolist())) < len(values):
+        raise InputError(
+            name,
+            lost[0] if lost else list(values),
+            "float32 does not tell these numbers apart",
+            "Space them further, or rescale.",
+        )
 
 
 def check_name(name: str) -> None:
@@ -211,6 +233,16 @@ def coordinate(labels: Sequence[Any]) -> np.ndarray:
     if kinds <= {int, float}:
         return np.array(labels, np.float64)
     return np.array([str(x) for x in labels], dtype=str)
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value without JAX or NumPy scalars in it: Python numbers, NumPy arrays."""
+
+    def leaf(x: Any) -> Any:
+        x = np.asarray(x) if isinstance(x, jax.Array) else x
+        return x.item() if isinstance(x, (np.generic, np.ndarray)) and x.ndim == 0 else x
+
+    return value if callable(value) or type(value) in (tuple, list) else jax.tree.map(leaf, value)
 
 
 def _own_label(name: str, value: Any) -> Any:

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxtune import _check
+from jaxtune._errors import InputError
 from jaxtune._types import PyTree
 from jaxtune.data._batches import Table
 from jaxtune.training._lane import Lane, advance, finish
@@ -35,6 +37,15 @@ def default_chunk(draws: bool) -> ChunkShape:
     whenever the number of seeds is a multiple of four.
     """
     return ChunkShape(4, 1) if draws else ChunkShape(1, 4)
+
+
+def chunk_shape(chunk: tuple[int, int] | None) -> ChunkShape | None:
+    """Returns a chunk shape given by hand, checked."""
+    if chunk is None:
+        return None
+    if len(chunk) != 2:
+        raise InputError("chunk", chunk, "a chunk is arms x seeds", "Pass (4, 1), say.")
+    return ChunkShape(*(_check.count("chunk", n) for n in chunk))
 
 
 class Chunk(NamedTuple):
@@ -92,10 +103,10 @@ def chunk_functions(lane: Lane, shape: ChunkShape) -> ChunkFunctions:
 
     def init_lane(seed: Any, state: Any, hp: Any, table: Table) -> Any:
         del state
-        return lane.init(jax.random.key(seed), table, hp)
+        return lane.init(_key(seed), table, hp)
 
     def advance_lane(seed: Any, state: Any, hp: Any, table: Table, start: Any, length: Any) -> Any:
-        return advance(lane, jax.random.key(seed), state, table, hp, start, length)
+        return advance(lane, _key(seed), state, table, hp, start, length)
 
     def finish_lane(seed: Any, state: Any, hp: Any, table: Table) -> Any:
         del seed
@@ -119,6 +130,11 @@ def chunk_functions(lane: Lane, shape: ChunkShape) -> ChunkFunctions:
         return params, model_state, counters, stack("finish", metrics)
 
     return ChunkFunctions(jax.jit(init_chunk), jax.jit(advance_chunk, donate_argnums=1), jax.jit(finish_chunk), names)
+
+
+def _key(seed: Any) -> Any:
+    """Returns `jax.random.key(seed)`, of the kind whose draws do not depend on vmap."""
+    return jax.random.key(seed, impl="threefry2x32")
 
 
 def lower(

@@ -87,8 +87,9 @@ def run_program(
     n_arms, n_seeds = len(program.arms), len(experiment.seed_values)
     work = chunks(n_arms, n_seeds, program.shape)
     stacked = experiment.space.stacked(program.arms)
-    lanes = [
-        _Lanes(chunk, compiled[i % len(compiled)], stacked, experiment.seed_values) for i, chunk in enumerate(work)
+    running = [
+        _RunningChunk(chunk, compiled[i % len(compiled)], stacked, experiment.seed_values)
+        for i, chunk in enumerate(work)
     ]
     names = program.functions.metric_names
     curves = np.full((len(names["advance"]), n_arms, n_seeds, len(ends)), np.nan, np.float32)
@@ -98,29 +99,29 @@ def run_program(
 
     start = 0
     for turn, end in enumerate(ends):
-        live = [lane for lane in lanes if lane.running]
-        for lane in live:
-            lane.advance(start, int(end) - start)
-        for lane in live:
-            before = lane.still
-            now, metrics = lane.fetch()
-            put(curves[..., turn], lane.chunk, metrics)
-            put(status, lane.chunk, now)
-            report(before * (int(end) - start), before - lane.still)
+        live = [chunk for chunk in running if chunk.n_running > 0]
+        for chunk in live:
+            chunk.advance(start, int(end) - start)
+        for chunk in live:
+            before = chunk.n_running
+            now, metrics = chunk.fetch()
+            put(curves[..., turn], chunk.which, metrics)
+            put(status, chunk.which, now)
+            report(before * (int(end) - start), before - chunk.n_running)
         start = int(end)
 
     rows: list[Any] = [None] * (n_arms * n_seeds)
-    for lane in lanes:
-        lane.finish()
-    for lane in lanes:
-        params, model_state, counted, metrics = lane.ended()
-        put(finals, lane.chunk, metrics)
-        put(counters, lane.chunk, counted, behind=1)
+    for chunk in running:
+        chunk.finish()
+    for chunk in running:
+        params, model_state, counted, metrics = chunk.ended()
+        put(finals, chunk.which, metrics)
+        put(counters, chunk.which, counted, behind=1)
         if variables:
             host = jax.device_get((params, model_state))
-            for arm, seed, j, i in real_lanes(lane.chunk):
+            for arm, seed, j, i in real_lanes(chunk.which):
                 rows[arm * n_seeds + seed] = jax.tree.map(lambda a: a[j, i], host)  # noqa: B023
-        report(0, lane.still)
+        report(0, chunk.n_running)
     status[status == Status.RUNNING] = Status.FINISHED
     finals[:, (status == Status.DIVERGED)] = np.nan
     kept = jax.tree.map(lambda *leaves: np.stack(leaves), *rows) if variables else None
@@ -135,21 +136,16 @@ def run_program(
     )
 
 
-class _Lanes:
+class _RunningChunk:
     """One chunk on its device."""
 
     def __init__(self, chunk: Chunk, compiled: Compiled, stacked: PyTree, seeds: Sequence[int]):
-        self.chunk = chunk
+        self.which = chunk
         self._on = compiled
         self._seeds, self._hp = jax.device_put(lane_inputs(chunk, stacked, seeds), compiled.device)
         self._state = compiled.init(self._seeds, compiled.table, self._hp)
         self._pending: Any = None
-        self.still = int(chunk.mask().sum())
-
-    @property
-    def running(self) -> bool:
-        """Whether any lane that is no copy still trains."""
-        return self.still > 0
+        self.n_running = int(chunk.mask().sum())
 
     def advance(self, start: int, length: int) -> None:
         """Dispatches a segment."""
@@ -159,7 +155,7 @@ class _Lanes:
     def fetch(self) -> tuple[np.ndarray, np.ndarray]:
         """Waits for the segment, and returns status (seeds, arms) and metrics (metrics, seeds, arms)."""
         status, metrics = jax.device_get(self._pending)
-        self.still = int(((status == Status.RUNNING) & self.chunk.mask()).sum())
+        self.n_running = int(((status == Status.RUNNING) & self.which.mask()).sum())
         return status, metrics
 
     def finish(self) -> None:

@@ -70,9 +70,11 @@ class Experiment:
 
     def quick(self) -> "Experiment":
         """Returns the experiment with a tenth of the steps or epochs, two seeds, and its own number of evaluations."""
-        tenth = {name: max(n // 10, 1) for name in ("steps", "epochs") if (n := getattr(self, name)) is not None}
-        every = None if self.eval_every is None else max(self.eval_every // 10, 1)
-        return dataclasses.replace(self, **tenth, seeds=self.seed_values[:2], eval_every=every)
+        name = "steps" if self.epochs is None else "epochs"
+        whole = getattr(self, name)
+        tenth = max(whole // 10, 1)
+        every = None if self.eval_every is None else max(self.eval_every * tenth // whole, 1)
+        return dataclasses.replace(self, **{name: tenth}, seeds=self.seed_values[:2], eval_every=every)
 
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from jaxtune.sweep._execute import Outcome
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._programs import Built, Failure, Program
 from jaxtune.training import NOT_FINITE, STATUSES, Status
-from jaxtune.training._train import evaluation_steps
+from jaxtune.training._facts import evaluation_steps
 
 if TYPE_CHECKING:
     import xarray as xr

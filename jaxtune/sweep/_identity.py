@@ -1,5 +1,6 @@
 """What an experiment is, and where and with what it ran, in JSON's types."""
 
+import os
 import platform
 from collections.abc import Sequence
 from importlib import metadata
@@ -7,7 +8,7 @@ from typing import Any
 
 import jax
 
-from jaxtune.checkpoint import data_hash, text_hash
+from jaxtune.checkpoint import data_hash
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._programs import Built
 
@@ -25,7 +26,7 @@ def fingerprint(experiment: Experiment, built: Built) -> dict[str, Any]:
         for d in experiment.space.dims
     ]
     programs = [
-        {"static": {k: str(v) for k, v in p.static.items()}, "chunk": list(p.shape), "text": text_hash(p.lowered)}
+        {"static": {k: str(v) for k, v in p.static.items()}, "chunk": list(p.shape), "text": p.identity}
         for p in built.programs
     ]
     return {
@@ -35,7 +36,7 @@ def fingerprint(experiment: Experiment, built: Built) -> dict[str, Any]:
         "eval_every": built.eval_every,
         "seeds": list(experiment.seed_values),
         "data": data_hash(built.table),
-        "compiler": {},  # options beyond XLA's defaults
+        "compiler": _compiler(),
     }
 
 
@@ -47,4 +48,14 @@ def circumstances(devices: Sequence[jax.Device]) -> dict[str, Any]:
         "machine": platform.machine(),
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def _compiler() -> dict[str, Any]:
+    """Returns what changes bits and is not in a program's text."""
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    return {
+        "flags": [f for f in flags if "device_count" not in f],
+        "matmul_precision": str(getattr(jax.config, "jax_default_matmul_precision", None)),
+        "backend": jax.default_backend(),
     }

@@ -15,6 +15,12 @@ def used_inputs(closed: ClosedJaxpr) -> list[bool]:
     return list(used)
 
 
+def live(closed: ClosedJaxpr) -> ClosedJaxpr:
+    """Returns the program without what no output depends on."""
+    jaxpr, _ = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
+    return ClosedJaxpr(jaxpr, closed.consts)
+
+
 def draws(closed: ClosedJaxpr) -> list[tuple[int, ...]]:
     """Returns the shapes of all arrays of random bits that the program draws, those of inner programs included."""
     return [eqn.outvars[0].aval.shape for eqn, _ in _equations(closed.jaxpr, 1) if eqn.primitive.name == "random_bits"]

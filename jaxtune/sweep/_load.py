@@ -13,10 +13,10 @@ from jaxtune.checkpoint import RunFolder
 from jaxtune.results import KeptVariables, Result, Variables
 from jaxtune.results._dataset import read_dataset
 from jaxtune.results._variables import places
+from jaxtune.sweep._chunks import chunk_shape
 from jaxtune.sweep._devices import lane_devices
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._identity import fingerprint
-from jaxtune.sweep._plan import chunk_shape
 from jaxtune.sweep._programs import Built, build
 
 
@@ -38,7 +38,7 @@ def load(path: str | os.PathLike[str], experiment: Experiment | None = None) -> 
     if experiment is None:
         return read_result(folder, None, None)
     lane_devices()
-    shapes = {tuple(p["chunk"]) for p in record["fingerprint"]["programs"]}
+    shapes = {tuple(p["chunk"]) for p in record["fingerprint"].get("programs", []) if "chunk" in p}
     built = build(experiment, chunk_shape(shapes.pop()) if len(shapes) == 1 else None)
     folder.check(fingerprint(experiment, built))
     return read_result(folder, experiment, built)
@@ -77,7 +77,7 @@ def predictor(experiment: Experiment, built: Built) -> Callable[[int], Callable[
                 raise InputError(
                     "x",
                     jax.tree.map(np.shape, x),
-                    f"the model was trained on inputs of shape (n, *{program.lane.facts.input_shape})",
+                    f"the model was trained on examples of shape {program.lane.facts.input_shape}",
                     "Pass a batch of such inputs.",
                 )
             x = jax.tree.map(lambda a: a.astype(np.float32) if a.dtype == np.float64 else a, x)

@@ -2,13 +2,13 @@
 
 import dataclasses
 
-from jaxtune import _check
-from jaxtune._errors import InputError
+from jaxtune._errors import InputTypeError
 from jaxtune._tree import size_bytes
-from jaxtune.sweep._chunks import ChunkShape, chunks
+from jaxtune.sweep._chunks import ChunkShape, chunk_shape, chunks
 from jaxtune.sweep._devices import lane_devices
 from jaxtune.sweep._experiment import Experiment
-from jaxtune.sweep._programs import Built, Program, build, devices_worth_using, duplicates
+from jaxtune.sweep._programs import Built, Program, build
+from jaxtune.sweep._use import duplicates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Plan:
     def __str__(self) -> str:
         head = (
             f"{self.arms} arms x {self.seeds} seeds = {self.trials} trials of {self.steps} updates, evaluated every {self.eval_every}\n"
-            f"{_count(len(self.programs), 'program')} on {_count(len(self.devices), 'device')} ({', '.join(self.devices)}); "
+            f"{_count(len(self.programs), 'program')}; {_count(len(self.devices), 'device')} ({', '.join(self.devices)}); "
             f"{_si(self.bytes, 'B')} of state and data; {_si(self.flops, 'FLOP')} in matrix products"
         )
         table: list[tuple[str, ...]] = [
@@ -142,6 +142,10 @@ def plan(experiment: Experiment, *, chunk: tuple[int, int] | None = None) -> Pla
       ValueError, TypeError: all that `jt.run` refuses: numbers out of range, axes that nothing uses, traced values used
         as Python numbers, models that do not fit the data.
     """
+    if not isinstance(experiment, Experiment):
+        raise InputTypeError(
+            "experiment", type(experiment).__name__, "it is no jt.Experiment", "Pass jt.Experiment(...)."
+        )
     devices = lane_devices()
     built = build(experiment, chunk_shape(chunk))
     return Plan(
@@ -153,7 +157,7 @@ def plan(experiment: Experiment, *, chunk: tuple[int, int] | None = None) -> Pla
         eval_every=built.eval_every,
         devices=tuple(f"{d.platform}:{d.id}" for d in devices),
         data_bytes=size_bytes(built.table),
-        duplicates=duplicates(experiment, built.programs),
+        duplicates=duplicates(experiment.space, built.programs),
     )
 
 
@@ -166,21 +170,12 @@ def _describe(program: Program, experiment: Experiment, built: Built, available:
         trials=trials,
         chunk=program.shape,
         chunks=n,
-        devices=devices_worth_using(program, experiment, built.steps, available),
+        devices=program.devices_worth_using(available, seeds, built.steps),
         full=trials / (n * program.shape.lanes),
         flops=program.probe.flops,
         state_bytes=program.probe.state_bytes,
         variable_bytes=program.probe.variable_bytes,
     )
-
-
-def chunk_shape(chunk: tuple[int, int] | None) -> ChunkShape | None:
-    """Returns a chunk shape given by hand, checked."""
-    if chunk is None:
-        return None
-    if len(chunk) != 2:
-        raise InputError("chunk", chunk, "a chunk is arms x seeds", "Pass (4, 1), say.")
-    return ChunkShape(*(_check.count("chunk", n) for n in chunk))
 
 
 def _emptiness(i: int, program: ProgramPlan, seeds: int) -> str:

@@ -4,6 +4,7 @@ Under vmap JAX's errors name no argument, and some (`range(tracer)`) never do. S
 with single hyperparameters as plain Python numbers: the one that makes the difference is the one to name.
 """
 
+import functools as ft
 import math
 import os
 import traceback
@@ -18,12 +19,11 @@ import optax
 
 from jaxtune import _check
 from jaxtune._errors import InputError, JaxtuneError, StaticHyperparameterError
-from jaxtune._tree import size_bytes
-from jaxtune._types import PyTree
+from jaxtune._tree import path_name, size_bytes
 from jaxtune.data._batches import Batch, Table, take_batch
 from jaxtune.sweep import _jaxpr
 from jaxtune.sweep._axis import Axis
-from jaxtune.training import Lane, Recipe, advance
+from jaxtune.training import Lane, Objective, Recipe, TrainState, advance
 
 _FLAX_LAYERS = (
     "/flax/linen/stochastic.py",
@@ -74,12 +74,8 @@ def probe(lane: Lane, axes: Sequence[Axis], example: Mapping[str, Any], table: T
     key = jax.eval_shape(lambda: jax.random.key(0))
     hp = abstract({a.name: a.stacked([0]) for a in axes})
 
-    def whole(hp: PyTree, key: Any, table: Table) -> Any:
-        state = lane.init(key, table, hp)
-        return state, advance(lane, key, state, table, hp, jnp.array(0), jnp.array(1))
-
     try:
-        closed, out = jax.make_jaxpr(whole, return_shape=True)(hp, key, shapes)
+        closed, out = jax.make_jaxpr(ft.partial(_whole, lane, {}), return_shape=True)(hp, key, shapes)
     except Exception as error:
         if isinstance(error, JaxtuneError) and not isinstance(error, StaticHyperparameterError):
             raise
@@ -88,14 +84,52 @@ def probe(lane: Lane, axes: Sequence[Axis], example: Mapping[str, Any], table: T
     owners = [path[0].key for path, _ in jax.tree_util.tree_leaves_with_path(hp)]
     names = frozenset(name for name, u in zip(owners, used, strict=True) if u)
 
+    _check_state(out[0])
     batch = _batch(lane, shapes, batch_size)
-    step = jax.make_jaxpr(lane.step)(key, jnp.array(0), out[0], batch, hp)
+    _check_objective(lane, hp, out[0], batch, key)
+    # Without what nothing depends on, such as the initializers of an NNX module that is built anew.
+    step = _jaxpr.live(jax.make_jaxpr(lane.step)(key, jnp.array(0), out[0], batch, hp))
     modes: dict[str, Any] = {}
     jax.eval_shape(lambda hp: modes.update(lane.resolve(hp).modes), hp)
     variables = (out[0].params, out[0].model_state)
     return Probe(
         names, bool(_jaxpr.draws(step)), _jaxpr.multiplications(step), size_bytes(out[0]), size_bytes(variables), modes
     )
+
+
+def _whole(lane: Lane, fixed: Mapping[str, Any], hp: Mapping[str, Any], key: Any, table: Table) -> Any:
+    """Returns what a lane's init and a first segment with its evaluation return."""
+    hp = {**fixed, **hp}
+    state = lane.init(key, table, hp)
+    return state, advance(lane, key, state, table, hp, jnp.array(0), jnp.array(1))
+
+
+def _check_state(state: TrainState) -> None:
+    """Refuses random keys where they would have to be stored."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path((state.params, state.model_state)):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            reason = "random keys are derived from seed and step and not stored"
+            raise InputError(
+                "model", f"a state with a key at {path_name(path)}", reason, "Use the `key` that apply gets."
+            )
+
+
+def _check_objective(lane: Lane, hp: Any, state: TrainState, batch: Batch, key: Any) -> None:
+    """Refuses an objective that does not weigh examples, for batches are filled up with examples of weight 0."""
+
+    def value(weight: Any, hp: Any, params: Any, model_state: Any, batch: Batch, key: Any) -> Any:
+        made = lane.resolve(hp)
+        assert isinstance(made.loss, Objective)
+        return made.loss(made.model.apply, params, model_state, batch._replace(weight=weight), key)[0]
+
+    losses: list[Any] = []
+    jax.eval_shape(lambda hp: losses.append(lane.resolve(hp).loss), hp)
+    if isinstance(losses[0], Objective):
+        weight = jax.ShapeDtypeStruct(batch.y.shape[:1], jnp.float32)
+        closed = jax.make_jaxpr(value)(weight, hp, state.params, state.model_state, batch, key)
+        if not _jaxpr.used_inputs(closed)[0]:
+            reason = "it does not use batch.weight, which is 0 for examples that only fill a batch up"
+            raise InputError("loss", "a jt.Objective", reason, "Average with batch.weight where it is not None.")
 
 
 def check_ranges(lane: Lane, settings: Sequence[Mapping[str, Any]], table: Table, batch_size: int) -> None:
@@ -145,13 +179,8 @@ def _named(
     def fails(fixed: Mapping[str, Any]) -> bool:
         rest = {k: v for k, v in hp.items() if k not in fixed}
 
-        def whole(hp: PyTree, key: Any, table: Table) -> Any:
-            hp = {**fixed, **hp}
-            state = lane.init(key, table, hp)
-            return advance(lane, key, state, table, hp, jnp.array(0), jnp.array(1))
-
         try:
-            jax.eval_shape(whole, rest, key, shapes)
+            jax.eval_shape(ft.partial(_whole, lane, fixed), rest, key, shapes)
         except Exception as error:
             return not isinstance(error, JaxtuneError) or isinstance(error, StaticHyperparameterError)
         return False
@@ -167,6 +196,7 @@ def _named(
     cure = f"Make the axis static, a program for each value: {(guilty or list(hp))[0]}=jt.static([...])."
     if stock is not None:
         cure = f"Flax's layer ({stock.name} in {stock.filename.rsplit('/', 1)[-1]}) takes no traced rate: use jt.nn.linen.Dropout or jt.nn.nnx.Dropout. Or: {cure}"
+    inner = str(error).split(". ")[0] if isinstance(error, StaticHyperparameterError) else type(error).__name__
     return StaticHyperparameterError(
-        f"{names} is traced, a JAX scalar, but used where Python needs a number{place}: {type(error).__name__}. {cure}"
+        f"{names} is traced, a JAX scalar, but used where Python needs a number{place}: {inner}. {cure}"
     )

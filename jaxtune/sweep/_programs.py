@@ -1,7 +1,6 @@
 """From trials to programs: arms that share all static values are lanes of one program."""
 
 import dataclasses
-import hashlib
 import traceback
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,21 +8,16 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxtune import _check
-from jaxtune._errors import InputError, JaxtuneError, UnusedHyperparameterError
+from jaxtune._errors import InputError, JaxtuneError
+from jaxtune.checkpoint import text_hash
 from jaxtune.data._batches import Table, make_table, steps_per_epoch
 from jaxtune.sweep._chunks import ChunkFunctions, ChunkShape, chunk_functions, chunks, default_chunk, lower
+from jaxtune.sweep._devices import devices_worth_using
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._probe import Probe, abstract, check_ranges, probe
-from jaxtune.training._hyperparameters import Hyperparameters
-from jaxtune.training._lane import EVALUATION_BATCH, Lane, make_lane
-from jaxtune.training._recipe import call_recipe
-from jaxtune.training._train import batch_size_of, default_eval_every, facts_of
-
-# Round numbers of a CPU core, which decide on devices and on nothing else.
-_UPDATE_SECONDS = 3e-5
-_FLOPS_PER_SECOND = 3e10
-_WORTH_SECONDS = 12.0
+from jaxtune.sweep._use import check_use
+from jaxtune.training._facts import batch_size_of, default_eval_every, facts_of
+from jaxtune.training._lane import Lane, make_lane
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +43,16 @@ class Program:
     shape: ChunkShape
     functions: ChunkFunctions
     lowered: tuple[str, ...]
+
+    def devices_worth_using(self, available: int, seeds: int, steps: int) -> int:
+        """Returns on how many of the available devices the program is worth being compiled."""
+        n = len(chunks(len(self.arms), seeds, self.shape))
+        return devices_worth_using(available, n, n * self.shape.lanes * steps, self.probe.flops)
+
+    @property
+    def identity(self) -> str:
+        """A hash of all that the program computes, and of what it calls it."""
+        return text_hash([*self.lowered, *(n for names in self.functions.metric_names.values() for n in names)])
 
 
 class Failure(NamedTuple):
@@ -78,7 +82,7 @@ def build(experiment: Experiment, shape: ChunkShape | None) -> Built:
       ValueError, TypeError: bad input, found before anything compiles.
     """
     groups = _groups(experiment)
-    table, spans = make_table(experiment.data, EVALUATION_BATCH)
+    table, spans = make_table(experiment.data)
     steps = _steps(experiment, [arms[0] for arms in groups])
     programs: list[Program] = []
     failures: list[Failure] = []
@@ -95,7 +99,7 @@ def build(experiment: Experiment, shape: ChunkShape | None) -> Built:
     if first is not None and not programs:
         raise first
     if not failures:
-        _check_use(experiment, programs)
+        check_use(experiment.space, programs)
     return Built(programs, failures, table, steps, experiment.eval_every or default_eval_every(steps))
 
 
@@ -145,9 +149,6 @@ def _program(
     axes = [a for a in space.axes if a.traced]
     static = {a.name: values[a.name] for a in space.axes if not a.traced}
     lane = make_lane(experiment.recipe, static, facts, spans, batch_size, data.classes)
-    for arm in _extremes(experiment, arms):
-        with _check.collect_infinities():
-            call_recipe(experiment.recipe, Hyperparameters(space.values(arm), facts))
     check_ranges(
         lane,
         [{a.name: space.values(arm)[a.name] for a in axes} for arm in _extremes(experiment, arms)],
@@ -182,56 +183,3 @@ def _extremes(experiment: Experiment, arms: Sequence[int]) -> list[int]:
             sizes = {arm: float(np.max(jax.tree.leaves(s[axis.name])[leaf])) for arm, s in settings.items()}
             chosen |= {min(sizes, key=lambda a: sizes[a]), max(sizes, key=lambda a: sizes[a])}  # noqa: B023
     return sorted(chosen)
-
-
-def _check_use(experiment: Experiment, programs: Sequence[Program]) -> None:
-    """Refuses hyperparameters that change nothing.
-
-    Raises:
-      UnusedHyperparameterError: no program depends on a traced one, or two values of a static one make one program.
-    """
-    for axis in experiment.space.axes:
-        if axis.traced:
-            if not any(axis.name in p.probe.used for p in programs):
-                raise UnusedHyperparameterError(
-                    f"`{axis.name}` is an axis, but nothing that the recipe computes depends on it. Use hp.{axis.name} in the recipe, or remove the axis."
-                )
-            continue
-        contexts: dict[Any, dict[Any, str]] = {}
-        for p in programs:
-            rest = tuple((k, type(v), v) for k, v in p.static.items() if k != axis.name)
-            text = hashlib.sha256("".join(p.lowered).encode()).hexdigest() + str(sorted(p.probe.modes))
-            contexts.setdefault(rest, {})[p.static[axis.name]] = text
-        labels = list(dict.fromkeys(axis.labels))
-        for i, a in enumerate(labels):
-            for b in labels[:i]:
-                shared = [c for c in contexts.values() if a in c and b in c]
-                if shared and all(c[a] == c[b] for c in shared):
-                    raise UnusedHyperparameterError(
-                        f"`{axis.name}` is an axis, but its values {b!r} and {a!r} make the same program. Use hp.{axis.name} in the recipe, or remove the axis or the value."
-                    )
-
-
-def duplicates(experiment: Experiment, programs: Sequence[Program]) -> dict[int, int]:
-    """Returns the arms that repeat an earlier arm of their program, for it does not use the axes in which they differ."""
-    found: dict[int, int] = {}
-    for p in programs:
-        seen: dict[Any, int] = {}
-        for arm in p.arms:
-            at = experiment.space.positions(arm)
-            key = tuple(a.labels[at[a.name]] for a in experiment.space.axes if a.name in p.probe.used)
-            if key in seen:
-                found[arm] = seen[key]
-            seen.setdefault(key, arm)
-    return found
-
-
-def devices_worth_using(program: Program, experiment: Experiment, steps: int, available: int) -> int:
-    """Returns on how many devices a program is worth being compiled.
-
-    XLA compiles a program anew for every device, in seconds, so another device has to have as much to do. It changes no
-    bit, and follows from the program and the experiment alone.
-    """
-    work = chunks(len(program.arms), len(experiment.seed_values), program.shape)
-    seconds = len(work) * program.shape.lanes * steps * (_UPDATE_SECONDS + program.probe.flops / _FLOPS_PER_SECOND)
-    return max(1, min(available, len(work), 1 + int(seconds / _WORTH_SECONDS)))

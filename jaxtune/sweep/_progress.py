@@ -33,17 +33,18 @@ def progress_bar(updates: int, trials: int, show: bool | None) -> Iterator[Repor
     ]
     bar = Progress(*columns, console=Console(stderr=True, force_terminal=True), auto_refresh=False, transient=True)
     task = bar.add_task("", total=updates, trials=trials, ended=0, rate="-")
-    began = drawn = time.monotonic()
+    began = drawn = 0.0  # the clock starts with the first report: compiling is no training
     done = ended = 0
 
     def report(more: int, finished: int) -> None:
-        nonlocal done, ended, drawn
+        nonlocal done, ended, drawn, began
         done, ended = done + more, ended + finished
         now = time.monotonic()
+        began = began or now
         # Trials that stop early make fewer updates than planned: their rest is taken off the total at the end.
         if now - drawn >= _INTERVAL:
             drawn = now
-            bar.update(task, completed=done, ended=ended, rate=f"{done / (now - began):,.0f}", refresh=True)
+            bar.update(task, completed=done, ended=ended, rate=f"{done / max(now - began, 0.1):,.0f}", refresh=True)
 
     with bar:
         yield report

@@ -4,25 +4,26 @@ import functools as ft
 import os
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 
 import jax
 
-from jaxtune._errors import InputError
+from jaxtune._errors import InputError, InputTypeError
 from jaxtune.checkpoint import RunFolder
 from jaxtune.results import KeptVariables, Result, Variables
 from jaxtune.results._dataset import write_dataset
 from jaxtune.results._variables import places
+from jaxtune.sweep._chunks import chunk_shape
 from jaxtune.sweep._devices import lane_devices
 from jaxtune.sweep._execute import Outcome, compile_program, run_program
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._gather import Keep, gather, kept_variables
 from jaxtune.sweep._identity import circumstances, fingerprint
 from jaxtune.sweep._load import predictor, read_result
-from jaxtune.sweep._plan import chunk_shape
-from jaxtune.sweep._programs import Built, Failure, Program, build, devices_worth_using
+from jaxtune.sweep._programs import Built, Failure, Program, build
 from jaxtune.sweep._progress import progress_bar
-from jaxtune.training._train import evaluation_steps
+from jaxtune.training._facts import evaluation_steps
 
 
 def run(
@@ -54,7 +55,7 @@ def run(
     if keep not in ("all", "best", None):
         raise InputError("keep", keep, "there is no such choice", "Pass 'all', 'best' or None.")
     if not isinstance(experiment, Experiment):
-        raise InputError(
+        raise InputTypeError(
             "experiment",
             type(experiment).__name__,
             "it is no jt.Experiment",
@@ -70,17 +71,22 @@ def run(
     if folder is not None:
         identity = fingerprint(experiment, built)
         if not force and folder.check(identity):
+            _check_keep(folder, keep)
             return read_result(folder, experiment, built)
-        folder.begin(identity, circumstances(where))
+        folder.begin(identity, {"keep": keep, **circumstances(where)})
 
     began = time.perf_counter()
 
     def devices_for(program: Program) -> Sequence[jax.Device]:
         if devices is not None:
             return where
-        return where[: devices_worth_using(program, experiment, built.steps, len(where))]
+        return where[: program.devices_worth_using(len(where), len(experiment.seed_values), built.steps)]
 
     outcomes, failures = _train(experiment, built, devices_for, keep is not None, progress, _logger(folder))
+    for failure in failures:
+        settings = ", ".join(f"{k}={v}" for k, v in failure.static.items()) or "all arms"
+        reason = failure.trace.strip().splitlines()[-1]
+        warnings.warn(f"the program of {settings} failed: {reason}. See result.failures.", RuntimeWarning, stacklevel=2)
     dataset = gather(experiment, built, outcomes, failures)
     stacks = kept_variables(experiment, dataset, outcomes, keep)
     if folder is not None:
@@ -89,6 +95,15 @@ def run(
     place = places((len(experiment.space), len(experiment.seed_values)), [s.trials for s in stacks])
     variables = KeptVariables(place, [ft.partial(Variables, *s.tree) for s in stacks])
     return Result(dataset, variables, predictor(experiment, built))
+
+
+def _check_keep(folder: RunFolder, keep: Keep) -> None:
+    """Refuses a finished run that has kept fewer variables than are asked for."""
+    kept = folder.record().get("keep", "all")
+    ranks = {None: 0, "best": 1, "all": 2}
+    if ranks.get(kept, 2) < ranks[keep]:
+        reason = f"the finished run in {str(folder.path)!r} was made with keep={kept!r}"
+        raise InputError("keep", keep, reason, f"Pass keep={kept!r}, or force=True to train again.")
 
 
 def _look(folder: RunFolder) -> None:

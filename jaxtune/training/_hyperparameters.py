@@ -31,19 +31,21 @@ class RunFacts(NamedTuple):
 class Hyperparameters(Mapping[str, Any]):
     """An immutable mapping of hyperparameters, read as `hp.lr`, `hp["lr"]` or `**hp`.
 
-    As a pytree its children are the values that are numbers, arrays or containers of them; anything else, `run`
-    included, is static.
+    As a pytree its children are the traced values; anything else, `run` included, is static.
 
     Args:
       values: names and values.
       run: the facts of the run.
+      traced: names of the traced values; None takes floats, arrays, and containers of them.
     """
 
-    __slots__ = ("_run", "_values")
+    __slots__ = ("_run", "_traced", "_values")
 
-    def __init__(self, values: Mapping[str, Any], run: RunFacts | None = None):
+    def __init__(self, values: Mapping[str, Any], run: RunFacts | None = None, traced: tuple[str, ...] | None = None):
         object.__setattr__(self, "_values", dict(values))
         object.__setattr__(self, "_run", run)
+        names = tuple(k for k, v in values.items() if _is_dynamic(v)) if traced is None else traced
+        object.__setattr__(self, "_traced", names)
 
     @property
     def run(self) -> RunFacts:
@@ -77,16 +79,15 @@ class Hyperparameters(Mapping[str, Any]):
 
     def tree_flatten_with_keys(self) -> tuple[Any, Any]:
         """Splits the values into traced children and static rest."""
-        traced = {k: v for k, v in self._values.items() if _is_dynamic(v)}
-        fixed = tuple((k, None if k in traced else v) for k, v in self._values.items())
-        children = [(jax.tree_util.GetAttrKey(k), v) for k, v in traced.items()]
-        return children, (tuple(traced), fixed, self._run)
+        fixed = tuple((k, None if k in self._traced else v) for k, v in self._values.items())
+        children = [(jax.tree_util.GetAttrKey(k), self._values[k]) for k in self._traced]
+        return children, (self._traced, fixed, self._run)
 
     @classmethod
     def tree_unflatten(cls, aux: Any, children: Any) -> "Hyperparameters":
         """Puts the children back into their places."""
         names, fixed, run = aux
-        return cls({**dict(fixed), **dict(zip(names, children, strict=True))}, run)
+        return cls({**dict(fixed), **dict(zip(names, children, strict=True))}, run, names)
 
 
 def _is_dynamic(value: Any) -> bool:

@@ -13,7 +13,7 @@ import optax
 
 from jaxtune._errors import InputError
 from jaxtune._keys import key_for, stream_key
-from jaxtune._tree import all_finite, select
+from jaxtune._tree import all_finite, as_arrays, select, with_dtypes_of
 from jaxtune._types import Count, Key, PyTree, Scalar
 from jaxtune.data._batches import Batch, Span, Table, epoch_order, steps_per_epoch, take_batch, take_slice
 from jaxtune.training import _early_stopping
@@ -23,7 +23,7 @@ from jaxtune.training._recipe import Recipe, RecipeFn, call_recipe
 from jaxtune.training._state import Status, TrainState, fresh_counters, kept
 
 EVALUATION_BATCH = 256
-"""Examples per batch of an evaluation, fixed so that bits do not depend on the size of a split."""
+"""Examples per batch of an evaluation: memory does not grow with a split."""
 
 Metrics = dict[str, Scalar]
 
@@ -84,8 +84,8 @@ def make_lane(
     def init(key: Key, table: Table, hp: Mapping[str, Any]) -> TrainState:
         made = resolve(hp)
         example = jax.tree.map(lambda a: a[:1], table.x)
-        params, model_state = made.model.init(stream_key(key, "init"), example)
-        opt_state = made.optimizer.init(params)
+        params, model_state = as_arrays(made.model.init(stream_key(key, "init"), example))
+        opt_state = as_arrays(made.optimizer.init(params))
         stopping = None if made.early_stopping is None else _early_stopping.start(params, model_state)
         return TrainState(params, model_state, opt_state, stopping, *fresh_counters())
 
@@ -105,7 +105,9 @@ def make_lane(
         optimizer = optax.with_extra_args_support(made.optimizer)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params, value=value)
         params = optax.apply_updates(state.params, updates)
-        return state._replace(params=params, model_state=model_state, opt_state=opt_state), value
+        new = state._replace(params=params, model_state=model_state, opt_state=opt_state)
+        # Traced hyperparameters are float32 and would raise what is kept in lower precision to theirs.
+        return with_dtypes_of(state, new), value
 
     def segment(
         key: Key, state: TrainState, table: Table, hp: Mapping[str, Any], start: Count, length: Count | int

@@ -16,8 +16,10 @@ class Objective:
 
     Args:
       fn: `fn(apply, params, state, batch, key) -> (scalar, (state, info))`. `apply` is the model's,
-        `apply(params, state, x, key=key, train=True) -> (outputs, state)`; `batch` has `x`, `y` and `weight`, which is
-        None where all examples count alike. `info` is a dict, for those who call it by hand.
+        `apply(params, state, x, key=key, train=True) -> (outputs, state)`; `key` feeds the model, so fold it for draws
+        of your own. `batch` has `x`, `y` and `weight`, shape (batch,), with which examples are to be averaged: 0 for
+        those that only fill the batch up. In training it is None where all examples count alike. `info` is a dict, for
+        those who call it by hand. Evaluations report the same function, with the model in evaluation mode.
     """
 
     def __init__(self, fn: Callable[..., Any]):

@@ -53,7 +53,10 @@ class Recipe:
         object.__setattr__(self, "batch_size", _check.count("batch_size", self.batch_size))
         if not isinstance(self.optimizer, optax.GradientTransformation):
             raise InputTypeError(
-                "optimizer", self.optimizer, "it is no Optax gradient transformation", "Pass optax.adam(hp.lr), say."
+                "optimizer",
+                self.optimizer,
+                "it is no Optax gradient transformation",
+                "Pass optax.adam(hp.lr), say (of optax.MultiSteps its .gradient_transformation()).",
             )
         if self.loss is not None and not callable(self.loss):
             raise InputTypeError("loss", self.loss, "it is no function", "Pass a function of (outputs, y), or None.")
@@ -65,11 +68,17 @@ class Recipe:
                 "Pass jt.EarlyStopping(patience=hp.patience).",
             )
         object.__setattr__(self, "penalty", _penalties(self.penalty))
+        if not isinstance(self.metrics, Mapping):
+            raise InputTypeError("metrics", self.metrics, "metrics have names", "Pass a dict, {'top3': fn}.")
+        for name in self.metrics:
+            if name in ("loss", "accuracy") or name.startswith("penalty_") or not name.isidentifier():
+                raise InputError("metrics", name, "this name is taken, or no identifier", "Choose another name.")
 
     @property
     def penalties(self) -> tuple[Penalty, ...]:
         """All penalties, as a tuple."""
-        return self.penalty if isinstance(self.penalty, tuple) else (self.penalty,)
+        assert isinstance(self.penalty, tuple)
+        return self.penalty
 
     @property
     def modes(self) -> dict[str, Mode]:
@@ -80,14 +89,11 @@ class Recipe:
     def all_metrics(self, classification: bool) -> dict[str, Metric]:
         """Returns the metrics besides the loss by name: accuracy, of integer labels, and the recipe's own."""
         built_in = {"accuracy": mean(accuracy, "max")} if classification else {}
-        for name in self.metrics:
-            if name in ("loss", "accuracy") or name.startswith("penalty_") or not name.isidentifier():
-                raise InputError("metrics", name, "this name is taken, or no identifier", "Choose another name.")
         return built_in | {name: m if isinstance(m, Metric) else mean(m) for name, m in self.metrics.items()}
 
 
 def _penalties(given: Any) -> tuple[Penalty, ...]:
-    penalties = given if isinstance(given, tuple) and not isinstance(given, Penalty) else (given,)
+    penalties = tuple(given) if isinstance(given, (tuple, list)) else (given,)
     for p in penalties:
         if not isinstance(p, Penalty):
             raise InputTypeError(

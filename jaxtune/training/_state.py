@@ -66,7 +66,9 @@ def kept(state: TrainState, early_stopping: EarlyStopping | None) -> tuple[PyTre
     if state.stopping is None or early_stopping is None:
         return last
     best = (state.stopping.best_params, state.stopping.best_model_state, state.stopping.best_step)
-    chosen: tuple[PyTree, PyTree, Count] = select(is_on(early_stopping), best, last)
+    # Where nothing was ever better than nothing, for all was NaN, there is no best.
+    has_best = is_on(early_stopping) & (state.stopping.best_step > 0)
+    chosen: tuple[PyTree, PyTree, Count] = select(has_best, best, last)
     return chosen
 
 

@@ -5,15 +5,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxtune import _check
+from jaxtune._errors import InputError
 from jaxtune._types import Array, Float, Int, Key
-from jaxtune.data._batches import make_table, steps_per_epoch
+from jaxtune.data._batches import make_table
 from jaxtune.data._splits import Splits
-from jaxtune.training._hyperparameters import Hyperparameters, RunFacts
-from jaxtune.training._lane import EVALUATION_BATCH, Metrics, advance, make_lane
-from jaxtune.training._recipe import RecipeFn, call_recipe
+from jaxtune.training._facts import batch_size_of, default_eval_every, evaluation_steps, facts_of
+from jaxtune.training._lane import Metrics, advance, make_lane
+from jaxtune.training._recipe import RecipeFn
 from jaxtune.training._state import Status, TrainState
 
 
@@ -58,7 +58,9 @@ def train(
     """
     steps = _check.count("steps", steps)
     eval_every = default_eval_every(steps) if eval_every is None else _check.count("eval_every", eval_every)
-    table, spans = make_table(data, EVALUATION_BATCH)
+    if eval_every > steps:
+        raise InputError("eval_every", eval_every, f"it is more than the {steps} steps", "Evaluate at least once.")
+    table, spans = make_table(data)
     batch_size = batch_size_of(recipe, hp, data, steps)
     lane = make_lane(recipe, {}, facts_of(data, steps, batch_size), spans, batch_size, data.classes)
     table = jax.tree.map(jnp.asarray, table)
@@ -75,36 +77,3 @@ def train(
         metrics = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), metrics, last)
     ended = jnp.where(state.status == Status.RUNNING, jnp.int8(Status.FINISHED), state.status)
     return state._replace(status=ended), History(jnp.asarray(evaluation_steps(steps, eval_every)), metrics)
-
-
-def default_eval_every(steps: int) -> int:
-    """Returns a twentieth of the steps, at least 1."""
-    return max(steps // 20, 1)
-
-
-def evaluation_steps(steps: int, eval_every: int) -> np.ndarray:
-    """Returns the numbers of updates after which is evaluated: the multiples of `eval_every`, and `steps`."""
-    return np.unique(np.append(np.arange(eval_every, steps + 1, eval_every), steps)).astype(np.int64)
-
-
-def facts_of(data: Splits, steps: int, batch_size: int) -> RunFacts:
-    """Returns what a recipe reads as `hp.run`."""
-    shapes = jax.tree.map(lambda a: a.shape[1:], data.train.x)
-    return RunFacts(steps, steps_per_epoch(len(data.train), batch_size), data.outputs, shapes)
-
-
-def batch_size_of(recipe: RecipeFn, hp: Mapping[str, Any], data: Splits, steps: int) -> int:
-    """Returns the recipe's batch size, from a first call of it that assumes a batch size of 1.
-
-    Raises:
-      ValueError: it is larger than the training split.
-    """
-    size = call_recipe(recipe, Hyperparameters(hp, facts_of(data, steps, 1))).batch_size
-    return int(
-        _check.number(
-            "batch_size",
-            size,
-            high=len(data.train),
-            cure=f"The training split has {len(data.train)} examples: use at most as many.",
-        )
-    )

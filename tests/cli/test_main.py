@@ -49,7 +49,8 @@ def test_run_prints_tables_and_calls_the_report(question, tmp_path, capsys):
     assert (tmp_path / "run" / "figure.txt").exists() and (tmp_path / "run" / "results.nc").exists()
     assert "QUICK" not in out
     assert main(["run", str(question()), "--out", str(tmp_path / "run")]) == 0
-    assert capsys.readouterr().out == out
+    again = capsys.readouterr()
+    assert again.out == out and "finished before; --force" in again.err
 
 
 def test_quick_says_so_in_all_it_prints(question, capsys):

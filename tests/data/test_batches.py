@@ -44,7 +44,7 @@ def test_epoch_order_is_fixed_by_seed_and_epoch():
 @pytest.mark.parametrize("n, size, steps", [(12, 4, 3), (13, 4, 4), (11, 4, 3), (4, 4, 1), (5, 1, 5)])
 def test_every_example_counts_once_an_epoch(n, size, steps):
     assert steps_per_epoch(n, size) == steps
-    table, _ = make_table(Splits(arrays(n), arrays(3, 100), arrays(2, 200)), padding=4)
+    table, _ = make_table(Splits(arrays(n), arrays(3, 100), arrays(2, 200)))
     order = epoch_order(KEY, jnp.array(0), n)
     take = jax.jit(take_batch, static_argnums=3)
     counts = np.zeros(n)
@@ -58,7 +58,7 @@ def test_every_example_counts_once_an_epoch(n, size, steps):
 
 
 def test_batches_follow_the_order():
-    table, _ = make_table(Splits(arrays(10), arrays(3, 100), arrays(2, 200)), padding=4)
+    table, _ = make_table(Splits(arrays(10), arrays(3, 100), arrays(2, 200)))
     order = np.array([9, 0, 8, 1, 7, 2, 6, 3, 5, 4])
     batches = [take_batch(table, jnp.asarray(order), jnp.array(i), 4) for i in range(3)]
     seen = np.concatenate([b.y[b.weight > 0] for b in batches])
@@ -68,7 +68,7 @@ def test_batches_follow_the_order():
 def test_weights_of_examples_meet_those_of_the_tail():
     weight = np.arange(1.0, 11.0)
     parts = arrays(10, 0, weight), arrays(3, 100, np.ones(3)), arrays(2, 200, np.ones(2))
-    table, _ = make_table(Splits(*parts), padding=4)
+    table, _ = make_table(Splits(*parts))
     total = np.zeros(10)
     for position in range(3):
         batch = take_batch(table, epoch_order(KEY, jnp.array(1), 10), jnp.array(position), 4)
@@ -88,9 +88,9 @@ def test_gradient_of_the_tail_is_that_of_the_short_batch():
 
 
 def test_table_holds_the_splits_behind_each_other():
-    table, spans = make_table(Splits(arrays(5), arrays(3, 100), arrays(2, 200)), padding=4)
+    table, spans = make_table(Splits(arrays(5), arrays(3, 100), arrays(2, 200)))
     assert spans == {"train": Span(0, 5), "valid": Span(5, 3), "test": Span(8, 2)}
-    expected = np.array([0, 1, 2, 3, 4, 100, 101, 102, 200, 201, 201, 201, 201, 201])
+    expected = np.array([0, 1, 2, 3, 4, 100, 101, 102, 200, 201])
     np.testing.assert_array_equal(table.y, expected * 10)
     np.testing.assert_array_equal(table.x["b"][:, 1], -expected)
     assert table.weight is None
@@ -100,10 +100,11 @@ def test_table_holds_the_splits_behind_each_other():
 @pytest.mark.parametrize("weighted", [False, True])
 def test_slices_cover_a_split_once(split, start, n, weighted):
     parts = [arrays(n, s, np.full(n, 1 / n) if weighted else None) for n, s in ((9, 0), (4, 100), (3, 200))]
-    table, spans = make_table(Splits(*parts), padding=4)
+    table, spans = make_table(Splits(*parts))
     take = jax.jit(take_slice, static_argnums=3)
     batches = [take(table, spans[split], jnp.array(i), 4) for i in range(-(-n // 4))]
     y, weight = (np.concatenate([getattr(b, name) for b in batches]) for name in ("y", "weight"))
+    assert set((y // 10).tolist()) <= set(range(start, start + n)), "a slice has left its split"
     np.testing.assert_array_equal(y[weight > 0], (start + np.arange(n)) * 10)
     np.testing.assert_array_equal(weight[weight > 0], np.full(n, 1 / n if weighted else 1, np.float32))
 

@@ -136,3 +136,21 @@ def test_inputs_may_be_a_pytree():
     params, state = model.init(KEY, x)
     expected = X @ params["Dense_0"]["kernel"] + X[:, :2]
     np.testing.assert_allclose(model.apply(params, state, x, key=KEY, train=False)[0], expected, atol=1e-6)
+
+
+def test_is_training_is_a_switch_and_evaluation_may_draw_and_changes_nothing():
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x, is_training):
+            calls = self.variable("count", "calls", lambda: jnp.zeros((), jnp.int32))
+            calls.value = calls.value + 1
+            noise = jax.random.normal(self.make_rng("noise"), x.shape)
+            return nn.Dense(2)(x + noise) * (1.0 if is_training else 0.0)
+
+    model = as_model(Net())
+    x = jnp.ones((3, 4))
+    params, state = model.init(jax.random.key(0), x)
+    outputs, after = model.apply(params, state, x, key=jax.random.key(1), train=True)
+    assert jnp.any(outputs != 0) and after["count"]["calls"] == state["count"]["calls"] + 1
+    outputs, after = model.apply(params, state, x, key=jax.random.key(1), train=False)
+    assert jnp.all(outputs == 0) and after["count"]["calls"] == state["count"]["calls"]

@@ -34,7 +34,7 @@ def result(n_l2=3):
 def test_learning_curves_show_mean_and_interval():
     r = result()
     (ax,) = jt.plots.learning_curves(r, "valid_loss").axes
-    assert [line.get_label() for line in ax.lines][:2] == ["4, 0.0", "4, 0.0001 (1 lost)"] and len(ax.lines) == 6
+    assert [line.get_label() for line in ax.lines][:2] == ["4, 0", "4, 0.0001 (1 lost)"] and len(ax.lines) == 6
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("updates", "validation loss")
     values = r.dataset["valid_loss"].values[0, 0].astype(float)
     values[0, 1:] = values[0, 0]  # a stopped trial keeps its last value
@@ -51,7 +51,7 @@ def test_learning_curves_show_mean_and_interval():
 def test_response_shows_kept_values_over_the_axis():
     r = result()
     (ax,) = jt.plots.response(r, "valid_loss", axis="l2").axes
-    assert ax.get_xscale() == "symlog" and [line.get_label() for line in ax.lines] == ["4", "8"]
+    assert ax.get_xscale() == "symlog" and [line.get_label() for line in ax.lines] == ["4 (1 lost)", "8"]
     kept = r.dataset["valid_loss"].values[0, 0, [0, 1, 2, 3], [0, 2, 2, 2]].astype(float)
     assert ax.lines[0].get_ydata()[0] == pytest.approx(kept.mean())
     assert ax.lines[0].get_xdata().tolist() == [0.0, 1e-4, 1e-2]

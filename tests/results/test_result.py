@@ -64,7 +64,7 @@ def test_programs_are_read_when_first_asked_for_and_once():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        (dict(l2=1e-3, width=32, seed=3), "variables of this trial were not kept. Run with keep='all'"),
+        (dict(l2=1e-3, width=32, seed=3), "the program of this trial raised. See result.failures"),
         (dict(l2=1e-3, width=8), r"`seed` is None: this axis has several values. Choose one of \[3, 5, 8, 13\]"),
         (dict(l2=1e-3, seed=3), r"`width` is None: .*Choose one of \[8, 16, 32\]"),
         (dict(l2=1e-3, width=8, seed=0), r"`seed` is 0: this axis has no such value. Values: \[3, 5, 8, 13\]"),

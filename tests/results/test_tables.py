@@ -263,7 +263,7 @@ def test_best_wants_the_mode_of_metrics_that_do_not_say():
 
 def test_best_of_nothing_that_ended_well_is_an_error():
     made = cubes.arms_cube(status=np.array([["diverged", "finished", "finished", "finished", "finished"]] * 3))
-    with pytest.raises(ValueError, match="no arm has all its trials ended well"):
+    with pytest.raises(ValueError, match="no arm has this metric of all its trials"):
         _result(made).best("valid_loss")
 
 

@@ -18,6 +18,8 @@ KIND = {"a": {"b1": 0.9, "nesterov": 0}, "b": {"b1": 0.0, "nesterov": 1}}
         ([0, 0.5, 1], True, [0, 0.5, 1]),
         ([1e-3, float("inf")], True, [1e-3, float("inf")]),
         (np.array([0.1, 0.2]), True, [0.1, 0.2]),
+        (jnp.array([0.5, 0.25]), True, [0.5, 0.25]),
+        ({"a": {"lr": jnp.array(0.5)}}, True, ["a"]),
         ([np.float32(0.5)], True, [0.5]),
         ([1, 2], False, [1, 2]),
         ([True, False], False, [True, False]),

@@ -85,6 +85,13 @@ CASES = {
     "an arm twice": (lambda: jt.arms(dict(lr=0.1), {"a": dict(lr=0.2)}, a=dict(lr=0.3)), "`arms` is 'a'"),
     "two equal arms": (lambda: jt.arms(dict(lr=0.1), a=dict(lr=0.2), b=dict(lr=0.2)), "('a', 'b').*equal"),
     "an arm equal to the default": (lambda: jt.arms(dict(lr=0.1), a=dict(lr=0.1)), "('default', 'a').*equal"),
+    "an arm called like a value": (
+        lambda: jt.arms(dict(act="relu"), relu=dict(act=nn.relu)),
+        "`act` is 'relu'.*confused.*Rename",
+    ),
+    "numbers equal in float32": (lambda: jt.grid(lr=[1.0, 1.0 + 1e-12]), "`lr`.*float32"),
+    "numbers too small for float32": (lambda: jt.grid(lr=[1e-50, 1.0]), "`lr` is 1e-50.*float32"),
+    "trees of two shapes": (lambda: jt.grid(k={"a": np.ones(2), "b": np.ones(3)}), "`k`.*shapes"),
     "an arm changes the unknown": (lambda: jt.arms(dict(lr=0.1), a=dict(l2=0.1)), "`a` is 'l2'.*default"),
     "an arm that is no dict": (lambda: jt.arms(dict(lr=0.1), a=0.2), "`a` is 0.2.*dict"),
     "no default": (lambda: jt.arms({}), "`default`"),
@@ -149,6 +156,23 @@ CASES = {
     "infinite strength": (lambda: jt.plan(full_mlp(l2=[OFF, 0.0])), "`strength` is inf.*infinity"),
     "infinite learning rate": (lambda: jt.plan(full_mlp(lr=[OFF, 0.1])), "`lr` is inf.*off"),
     "patience below 1": (lambda: jt.plan(full_mlp(patience=[0.5, OFF])), "`patience` is 0.5"),
+    "metrics without names": (lambda: jt.plan(experiment(having(metrics=[len]))), "`metrics`.*dict"),
+    "a metric that is averaged": (
+        lambda: jt.plan(experiment(having(metrics={"m": lambda o, y: (o.argmax(-1) == y).mean()}))),
+        "`metrics`.*one value per example",
+    ),
+    "a penalty's name": (lambda: jt.penalties.l2(0.1, name="a/b"), "`name` is 'a/b'.*identifier"),
+    "an objective without weights": (
+        lambda: jt.plan(experiment(having(loss=jt.Objective(unweighted)))),
+        "`loss`.*batch.weight",
+    ),
+    "a key in the state": (lambda: jt.plan(experiment(having(model=keyed()))), "`model`.*key at 1/key"),
+    "running statistics without a switch": (
+        lambda: jt.plan(experiment(having(model=NoSwitch()))),
+        "`model` is 'NoSwitch'.*`train`",
+    ),
+    "state that grows": (lambda: jt.plan(experiment(having(model=Sower()))), "`collection` is 'losses'.*intermediates"),
+    "no experiment": (lambda: jt.plan(linear), "`experiment` is 'function'"),
     # traced and static
     "traced width": (
         lambda: jt.plan(experiment(having_width, jt.grid(lr=[0.1], width=jt.traced([4, 8])))),
@@ -167,6 +191,10 @@ CASES = {
         lambda: jt.plan(experiment(space=jt.grid(lr=[0.1], width=[4, 8]))),
         "`width` is an axis.*4 and 8.*same program",
     ),
+    "a static axis of 1 and True nobody reads": (
+        lambda: jt.plan(experiment(space=jt.grid(lr=[0.1], on=jt.static({"a": 1, "b": True})))),
+        "`on` is an axis",
+    ),
     "unknown hyperparameter": (lambda: jt.plan(experiment(lambda hp: having(batch_size=hp.size)(hp))), "`size` is no hyperparameter.*which has: lr"),
     # data
     "labels of another length": (lambda: jt.data.from_arrays(X, Y[:-1]), "`x.*40 examples and y has 39"),
@@ -184,6 +212,34 @@ CASES = {
     "object dtype": (lambda: jt.data.from_arrays(np.full((40, 3), "a", object), Y), "`x`.*object"),
     "unknown data set": (lambda: jt.data.load("digit"), "`name` is 'digit'.*'digits'"),
 }  # fmt: skip
+
+
+def unweighted(apply, params, state, batch, key):
+    outputs, state = apply(params, state, batch.x, key=key, train=True)
+    return optax.softmax_cross_entropy_with_integer_labels(outputs, batch.y).mean(), (state, {})
+
+
+def keyed():
+    def init(key, x):
+        return {"w": np.zeros((64, 10), np.float32)}, {"key": key}
+
+    def apply(params, state, x, *, key, train):
+        return x.reshape(x.shape[0], -1) @ params["w"], state
+
+    return jt.Model(init, apply)
+
+
+class NoSwitch(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.BatchNorm(use_running_average=True)(nn.Dense(10)(x.reshape(x.shape[0], -1)))
+
+
+class Sower(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        self.sow("losses", "norm", (x**2).sum())
+        return nn.Dense(10)(x.reshape(x.shape[0], -1))
 
 
 def having_width(hp):
@@ -219,6 +275,15 @@ def test_an_axis_used_in_some_programs_only_is_allowed_and_reported():
     plan = jt.plan(experiment(recipe, jt.grid(adam=[True, False], lr=[0.1], b2=[0.9, 0.99, 0.999])))
     assert plan.duplicates == {4: 3, 5: 3}
     assert "2 arms repeat another" in str(plan)
+
+
+def test_repetitions_are_seen_across_programs():
+    def recipe(hp):
+        model = jt.models.MLP((4,), 10, batch_norm=hp.bn, momentum=hp.momentum if hp.bn else 0.5)
+        return jt.Recipe(model, optimizer=optax.sgd(0.1), batch_size=16)
+
+    space = jt.grid(bn=[True, False], momentum=jt.static([0.5, 0.9]))
+    assert jt.plan(experiment(recipe, space)).duplicates == {3: 2}
 
 
 def test_infinity_is_a_value_where_it_means_off():

@@ -134,6 +134,13 @@ def test_keep_says_whose_variables_stay(tmp_path, keep, kept):
         assert result.variables(**result.best("valid_accuracy").arm, seed=3)
 
 
+def test_more_than_was_kept_is_refused(tmp_path):
+    jt.run(experiment(), keep=None, out=tmp_path / "run")
+    assert jt.run(experiment(), keep=None, out=tmp_path / "run").dataset.sizes["lr"] == 2
+    with pytest.raises(ValueError, match="`keep` is 'all'.*keep=None.*force=True"):
+        jt.run(experiment(), out=tmp_path / "run")
+
+
 def test_every_kind_of_coordinate_comes_back(tmp_path):
     def recipe(hp):
         model = jt.models.MLP((hp.width,), 10, activation=hp.act, batch_norm=hp.bn)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
+from flax import nnx
 from problems import OFF, cnn, digits, linear, mlp
 
 import jaxtune as jt
@@ -25,7 +26,7 @@ def test_counts_trials_lanes_bytes_and_flops():
     # Parameters, Adam's two averages and its count, early stopping's best and three numbers, five of the lane's own.
     assert program.variable_bytes == 4 * weights
     assert program.state_bytes == 4 * (4 * weights + 1 + 3) + 4 + 4 + 1 + 1
-    assert plan.data_bytes == (64 + 48 + 48 + 256) * (64 * 4 + 4)
+    assert plan.data_bytes == (64 + 48 + 48) * (64 * 4 + 4)
     assert plan.bytes == 24 * program.state_bytes + plan.data_bytes * len(plan.devices)
     text = str(plan)
     assert "6 arms x 3 seeds = 18 trials of 100 updates" in text and "75%" in text and "4 x 1" in text
@@ -47,6 +48,21 @@ def test_a_chunk_can_be_given_by_hand_and_fills_lanes():
     assert "stay empty" not in str(jt.plan(experiment, chunk=(2, 1)))
     result = jt.run(experiment, chunk=(2, 1))
     assert (result.dataset["status"] == "finished").all()
+
+
+def test_initializers_of_an_nnx_module_are_no_draws():
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.dense = nnx.Linear(64, 10, rngs=rngs)
+
+        def __call__(self, x):
+            return self.dense(x.reshape(x.shape[0], -1))
+
+    def recipe(hp):
+        return jt.Recipe(lambda rngs: Net(rngs), optimizer=optax.sgd(hp.lr), batch_size=16)
+
+    (program,) = jt.plan(jt.Experiment(recipe, jt.grid(lr=[0.1]), DATA, steps=4)).programs
+    assert program.chunk == (1, 4) and program.flops == 2 * 16 * 64 * 10 * 2
 
 
 def test_static_values_make_programs():

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -58,6 +59,44 @@ def test_weights_of_examples_count_in_training_and_evaluation():
     some = losses(splits(x, y, keep.astype(float) * 3), 40)
     few = losses(splits(x[keep], y[keep], None), 30)
     np.testing.assert_allclose(some, few, rtol=1e-5)
+
+
+def test_a_space_without_axes_is_one_arm():
+    def recipe(hp):
+        return jt.Recipe(jt.models.MLP((), hp.run.outputs), optimizer=optax.sgd(0.1), batch_size=16)
+
+    result = jt.run(jt.Experiment(recipe, jt.grid(), DATA, steps=4, seeds=3, eval_every=2))
+    assert result.summary("valid_loss")["n"].tolist() == [3]
+    assert result.best("valid_loss").arm == {} and result.variables(seed=1).params
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_state_of_any_type_stays_of_its_type(dtype):
+    def recipe(hp):
+        def init(key, x):
+            return {"w": jnp.zeros((64, 10), dtype)}, {"mean": jnp.zeros(64, dtype), "calls": 0}
+
+        def apply(params, state, x, *, key, train):
+            x = x.reshape(x.shape[0], -1)
+            mean = hp.decay * state["mean"] + (1 - hp.decay) * x.mean(0)
+            return (x - mean[None]) @ params["w"].astype(jnp.float32), {"mean": mean, "calls": state["calls"] + 1}
+
+        optimizer = optax.sgd(hp.lr, momentum=hp.decay)
+        return jt.Recipe(jt.Model(init, apply), optimizer=optimizer, batch_size=16)
+
+    space = jt.grid(lr=[0.1], decay=[0.5, 0.9])
+    result = jt.run(jt.Experiment(recipe, space, DATA, steps=4, seeds=1, eval_every=2))
+    assert (result.dataset["status"] == "finished").all()
+    params, state = result.variables(decay=0.5, seed=0)
+    assert params["w"].dtype == state["mean"].dtype == dtype and state["calls"] == 4
+
+
+def test_quick_is_a_tenth_and_keeps_the_evaluations():
+    experiment = jt.Experiment(linear, jt.grid(lr=[0.1]), DATA, steps=900, seeds=[5, 6, 7], eval_every=30)
+    quick = experiment.quick()
+    assert (quick.steps, quick.seeds, quick.eval_every) == (90, (5, 6), 3)
+    by_epochs = jt.Experiment(linear, jt.grid(lr=[0.1]), DATA, epochs=19, eval_every=76).quick()
+    assert jt.plan(by_epochs).steps == 4
 
 
 class Terminal(io.StringIO):

@@ -1,7 +1,5 @@
 """How trials end, and that a bad one is data and not an exception."""
 
-import json
-
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -76,18 +74,37 @@ def test_early_stopping_stops_keeps_the_best_and_changes_no_neighbour():
     assert float(loss) == pytest.approx(off["valid_loss"].sel(seed=2).min().item(), rel=1e-5)
 
 
+def test_where_nothing_is_ever_better_the_last_parameters_stay():
+    def recipe(hp):
+        metrics = {"nothing": jt.metrics.mean(lambda outputs, y: outputs[:, 0] * jnp.nan, mode="min")}
+        stopping = jt.EarlyStopping(1000.0, metric="valid_nothing")
+        model = jt.models.MLP((), hp.run.outputs)
+        return jt.Recipe(model, optimizer=optax.sgd(hp.lr), batch_size=16, metrics=metrics, early_stopping=stopping)
+
+    space = jt.grid(lr=[0.05])
+    result = jt.run(jt.Experiment(recipe, space, DATA, steps=20, seeds=1, eval_every=10))
+    assert result.dataset["best_step"].item() == 20
+    outputs = result.predict(DATA.valid.x, seed=0)
+    loss = optax.softmax_cross_entropy_with_integer_labels(outputs, DATA.valid.y).mean()
+    assert float(loss) == pytest.approx(result.summary("valid_loss")["mean"].item(), rel=1e-5)
+    table = result.summary("valid_nothing")
+    assert (table["n"].tolist(), table["lost"].tolist()) == ([0], [1])
+
+
 def test_a_program_that_raises_fails_alone():
     def recipe(hp):
         if hp.width == 0:
             raise ZeroDivisionError("no width")
         return jt.Recipe(jt.models.MLP((hp.width,), hp.run.outputs), optimizer=optax.sgd(0.1), batch_size=16)
 
-    result = jt.run(jt.Experiment(recipe, jt.grid(width=[4, 0]), DATA, steps=4, seeds=2, eval_every=2))
+    experiment = jt.Experiment(recipe, jt.grid(width=[4, 0]), DATA, steps=4, seeds=2, eval_every=2)
+    with pytest.warns(RuntimeWarning, match="width=0 failed: ZeroDivisionError: no width. .*result.failures"):
+        result = jt.run(experiment)
     assert result.dataset["status"].values.tolist() == [["finished"] * 2, ["failed"] * 2]
-    (trace,) = json.loads(result.dataset.attrs["failures"])
+    (trace,) = result.failures
     assert "ZeroDivisionError: no width" in trace
     assert result.summary("valid_accuracy")["lost"].tolist() == [0, 2]
-    with pytest.raises(ValueError, match="not kept"):
+    with pytest.raises(ValueError, match="raised.*result.failures"):
         result.variables(width=0, seed=0)
 
 
