@@ -59,9 +59,12 @@ def compile_program(
     """Returns the program compiled for each device; devices compile side by side."""
     hp = abstract(experiment.space.stacked(program.arms[:1]))
     lowered = [lower(program.functions, program.shape, hp, table, device) for device in devices]
-    with concurrent.futures.ThreadPoolExecutor() as pool:
+    pool = concurrent.futures.ThreadPoolExecutor(max_workers=len(devices))
+    try:
         jobs = [[pool.submit(x.compile) for x in functions] for functions in lowered]
         compiled = [[job.result() for job in row] for row in jobs]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C nothing more is begun
     places = zip(devices, compiled, strict=True)
     return [Compiled(d, init, advance, finish, jax.device_put(table, d)) for d, (init, advance, finish) in places]
 
