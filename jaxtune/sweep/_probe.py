@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import flax
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxtune import _check
@@ -88,7 +89,7 @@ def probe(lane: Lane, axes: Sequence[Axis], example: Mapping[str, Any], table: T
     batch = _batch(lane, shapes, batch_size)
     _check_objective(lane, hp, out[0], batch, key)
     # Without what nothing depends on, such as the initializers of an NNX module that is built anew.
-    step = _jaxpr.live(jax.make_jaxpr(lane.step)(key, jnp.array(0), out[0], batch, hp))
+    step = _jaxpr.live(jax.make_jaxpr(lane.step)(key, np.int32(0), out[0], batch, hp))
     modes: dict[str, Any] = {}
     jax.eval_shape(lambda hp: modes.update(lane.resolve(hp).modes), hp)
     variables = (out[0].params, out[0].model_state)
@@ -101,7 +102,7 @@ def _whole(lane: Lane, fixed: Mapping[str, Any], hp: Mapping[str, Any], key: Any
     """Returns what a lane's init and a first segment with its evaluation return."""
     hp = {**fixed, **hp}
     state = lane.init(key, table, hp)
-    return state, advance(lane, key, state, table, hp, jnp.array(0), jnp.array(1))
+    return state, advance(lane, key, state, table, hp, np.int32(0), np.int32(1))
 
 
 def _check_state(state: TrainState) -> None:
@@ -168,7 +169,7 @@ def abstract(stacked: Mapping[str, Any]) -> dict[str, Any]:
 
 def _batch(lane: Lane, shapes: Table, batch_size: int) -> Batch:
     n = int(lane.spans["train"].size)
-    return jax.eval_shape(lambda t: take_batch(t, jnp.arange(n, dtype=jnp.int32), jnp.array(0), batch_size), shapes)
+    return jax.eval_shape(lambda t: take_batch(t, jnp.arange(n, dtype=jnp.int32), np.int32(0), batch_size), shapes)
 
 
 def _named(
