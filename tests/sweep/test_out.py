@@ -159,6 +159,11 @@ def test_every_kind_of_coordinate_comes_back(tmp_path):
         assert r.dataset.sizes == {"width": 1, "act": 1, "bn": 2, "kind": 2, "seed": 1, "step": 1}
         chosen = r.variables(width=8, act="square", bn=True, kind="fast", seed=0)
         assert chosen.params["Dense_0"]["kernel"].shape == (64, 8) and "batch_stats" in chosen.model_state
+    for bn in (True, False):
+        for kind in ("slow", "fast"):
+            outputs = result.predict(DATA.test.x, bn=bn, kind=kind, seed=0)
+            measured = result.dataset["test_accuracy"].sel(bn=bn, kind=kind).item()
+            assert measured == pytest.approx(float((outputs.argmax(-1) == DATA.test.y).mean()), abs=1e-6)
 
 
 def test_structures_other_than_dicts_come_back_with_the_experiment(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 from asserts import assert_same_bits
-from problems import OFF, digits, linear, mlp
+from problems import OFF, batch_norm, digits, linear, mlp
 
 import jaxtune as jt
 
@@ -28,8 +28,10 @@ def test_one_step_is_the_first_of_many():
 
 
 def test_splits_larger_than_a_batch_are_evaluated_whole():
+    # In evaluation mode: with dropout off and running statistics.
     data = digits(train=300, valid=700, test=517)
-    result = jt.run(jt.Experiment(linear, jt.grid(lr=[0.1]), data, steps=9, seeds=1, eval_every=9))
+    space = jt.grid(dropout=[0.5], lr=[0.1])
+    result = jt.run(jt.Experiment(batch_norm, space, data, steps=9, seeds=1, eval_every=9))
     for split in ("train", "valid", "test"):
         part = getattr(data, split)
         outputs = np.asarray(result.predict(part.x, seed=0), np.float64)
@@ -38,6 +40,10 @@ def test_splits_larger_than_a_batch_are_evaluated_whole():
         picked = outputs[np.arange(len(part)), part.y]
         loss = (np.log(np.exp(outputs).sum(-1)) - picked).mean()
         assert measured[f"{split}_loss"].item() == pytest.approx(loss, rel=1e-5)
+        module = jt.models.MLP((16,), 10, dropout=0.5, batch_norm=True)
+        params, state = result.variables(seed=0)
+        expected = module.apply({"params": params, **state}, part.x, train=False)
+        np.testing.assert_allclose(outputs, expected, atol=1e-5)
 
 
 def test_weights_of_examples_count_in_training_and_evaluation():

@@ -41,37 +41,48 @@ def test_a_diverged_trial_keeps_its_last_good_boundary():
     assert result.compare("valid_loss", dict(late=0.01))["pairs"].tolist() == [0]
 
 
-def test_early_stopping_stops_keeps_the_best_and_changes_no_neighbour():
-    def run(patience):
-        space = jt.grid(l2=[0.0], dropout=[0.0], lr=[0.05], patience=patience)
-        return jt.run(jt.Experiment(mlp, space, DATA, steps=120, seeds=4, eval_every=4))
+def by_hand(values, patience):
+    """Returns the index at which early stopping stops, or None, and that of the best evaluation until then."""
+    best, wait = 0, 0
+    for i, value in enumerate(values):
+        best, wait = (i, 0) if i == 0 or value < values[best] else (best, wait + 1)
+        if wait >= patience:
+            return i, best
+    return None, best
 
-    result, plain = run([OFF, 2.0, 1000.0]), run([OFF])
-    off, two, never = (result.dataset.sel(patience=p) for p in (OFF, 2.0, 1000.0))
+
+def test_early_stopping_stops_keeps_the_best_and_changes_no_neighbour():
+    def run(patience, steps=120, seeds=4):
+        space = jt.grid(l2=[0.0], dropout=[0.3], lr=[0.05], patience=patience)
+        return jt.run(jt.Experiment(mlp, space, DATA, steps=steps, seeds=seeds, eval_every=4))
+
+    result, plain = run([OFF, 1.0, 2.0, 1000.0]), run([OFF])
+    off = result.dataset.sel(patience=OFF)
     assert (off["status"] == "finished").all() and (off["best_step"] == 120).all()
     assert_same_bits(off["valid_loss"].values, plain.dataset["valid_loss"].isel(patience=0).values)
 
-    assert (two["status"] == "stopped").all()
-    for seed in range(4):
-        full = off["valid_loss"].sel(seed=seed).values.squeeze()
-        # By hand: the first evaluation with which two in a row have not been better than the best before them.
-        best, wait, stop = np.inf, 0, None
-        for i, value in enumerate(full):
-            best, wait = (value, 0) if value < best else (best, wait + 1)
-            if wait >= 2:
-                stop = i
-                break
-        seen = two["valid_loss"].sel(seed=seed).values.squeeze()
-        assert_same_bits(seen[: stop + 1], full[: stop + 1])
-        assert np.isnan(seen[stop + 1 :]).all()
-        assert two["best_step"].sel(seed=seed).item() == 4 * (int(np.argmin(full[: stop + 1])) + 1)
-        assert never["best_step"].sel(seed=seed).item() == 4 * (int(np.argmin(full)) + 1)
-    assert (never["status"] == "finished").all()
-    kept = result.summary("valid_loss").loc[(0.0, 0.0, 0.05, 1000.0), "mean"]
-    assert kept == pytest.approx(float(off["valid_loss"].min("step").mean()), rel=1e-6)
+    went_on_to_improve = 0
+    for patience in (1.0, 2.0, 1000.0):
+        for seed in range(4):
+            lane = result.dataset.sel(patience=patience, seed=seed).squeeze()
+            full, seen = off["valid_loss"].sel(seed=seed).values.squeeze(), lane["valid_loss"].values
+            stop, best = by_hand(full, patience)
+            end = len(full) if stop is None else stop + 1
+            assert lane["status"].item() == ("finished" if stop is None else "stopped")
+            assert lane["best_step"].item() == 4 * (best + 1)
+            assert_same_bits(seen[:end], full[:end])
+            assert np.isnan(seen[end:]).all()
+            went_on_to_improve += full[end:].min(initial=np.inf) < full[best]
+    assert went_on_to_improve, "no trial would have shown that a stopped lane goes on"
+
+    # What is kept is, to the bit, what a run would end with that ends at the best step.
+    step = result.dataset["best_step"].sel(patience=1.0, seed=2).item()
+    assert_same_bits(result.variables(patience=1.0, seed=2), run([OFF], steps=step, seeds=[2]).variables(seed=2))
     restored = result.predict(DATA.valid.x, patience=1000.0, seed=2)
     loss = optax.softmax_cross_entropy_with_integer_labels(restored, DATA.valid.y).mean()
     assert float(loss) == pytest.approx(off["valid_loss"].sel(seed=2).min().item(), rel=1e-5)
+    kept = result.summary("valid_loss").loc[(0.0, 0.3, 0.05, 1000.0), "mean"]
+    assert kept == pytest.approx(float(off["valid_loss"].min("step").mean()), rel=1e-6)
 
 
 def test_where_nothing_is_ever_better_the_last_parameters_stay():
