@@ -6,6 +6,7 @@ are at work.
 """
 
 import concurrent.futures
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -123,7 +124,7 @@ def run_program(
         if variables:
             host = jax.device_get((params, model_state))
             for arm, seed, j, i in real_lanes(chunk.which):
-                rows[arm * n_seeds + seed] = jax.tree.map(lambda a: a[j, i], host)  # noqa: B023
+                rows[arm * n_seeds + seed] = jax.tree.map(operator.itemgetter((j, i)), host)
         report(0, chunk.n_running)
     status[status == Status.RUNNING] = Status.FINISHED
     finals[:, (status == Status.DIVERGED)] = np.nan

@@ -181,5 +181,5 @@ def _extremes(experiment: Experiment, arms: Sequence[int]) -> list[int]:
             continue
         for leaf in range(len(jax.tree.leaves(axis.values[0]))):
             sizes = {arm: float(np.max(jax.tree.leaves(s[axis.name])[leaf])) for arm, s in settings.items()}
-            chosen |= {min(sizes, key=lambda a: sizes[a]), max(sizes, key=lambda a: sizes[a])}  # noqa: B023
+            chosen |= {min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)}
     return sorted(chosen)

@@ -27,7 +27,8 @@ def by_hand(params, optimizer, batch_size, steps, penalty):
     for t in range(steps):
         order = np.asarray(jax.random.permutation(key_for(KEY, "batches", t // per_epoch), 50))
         index = order[(t % per_epoch) * batch_size :][:batch_size]
-        gradient = jax.grad(lambda p: loss(p, x[index], y[index]) + penalty * jnp.sum(p["kernel"] ** 2))(params)  # noqa: B023
+        gradient = jax.grad(loss)(params, x[index], y[index])
+        gradient["kernel"] += 2 * penalty * params["kernel"]
         updates, state = optimizer.update(gradient, state, params)
         params = optax.apply_updates(params, updates)
         losses.append(
