@@ -14,7 +14,9 @@ ScalarLike: TypeAlias = float | int | np.number | Array
 """A number, or a traced scalar in its place."""
 
 Scalar: TypeAlias = Float[Array, ""]
-Count: TypeAlias = Int[Array, ""]
+Count: TypeAlias = Int[Array, ""] | np.int32
+"""A whole number; the NumPy form stands in for the traced one where nothing should be put on a device."""
+
 Flag: TypeAlias = Bool[Array, ""]
 
 PyTree: TypeAlias = Any
