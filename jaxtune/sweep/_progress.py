@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Report = Callable[[int, int], None]
-_INTERVAL = 0.1  # seconds between two looks at the terminal
+_INTERVAL = 0.5  # seconds between two drawings, each of which takes milliseconds
 
 
 @contextmanager
