@@ -34,18 +34,21 @@ def progress_bar(updates: int, trials: int, show: bool | None) -> Iterator[Repor
     bar = Progress(*columns, console=Console(stderr=True, force_terminal=True), auto_refresh=False, transient=True)
     task = bar.add_task("", total=updates, trials=trials, ended=0, rate="-")
     began = drawn = 0.0  # the clock starts with the first report: compiling is no training
-    done = ended = 0
+    done = ended = before = 0
 
     def report(more: int, finished: int) -> None:
-        nonlocal done, ended, drawn, began
+        nonlocal done, ended, before, drawn, began
         done, ended = done + more, ended + finished
         now = time.monotonic()
-        began = began or now
-        # Trials that stop early make fewer updates than planned: their rest is taken off the total at the end.
+        if not began:
+            began, before = now, done
         if now - drawn >= _INTERVAL:
             drawn = now
-            bar.update(task, completed=done, ended=ended, rate=f"{done / max(now - began, 0.1):,.0f}", refresh=True)
+            bar.update(
+                task, completed=done, ended=ended, rate=f"{(done - before) / (now - began or 1.0):,.0f}", refresh=True
+            )
 
     with bar:
         yield report
+        # Trials that stopped early made fewer updates than planned, and the bar is full all the same.
         bar.update(task, completed=updates, ended=ended, refresh=True)

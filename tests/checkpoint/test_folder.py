@@ -165,7 +165,11 @@ def test_a_crash_between_writes_leaves_every_file_whole_or_absent(tmp_path, monk
 
 def test_files_are_on_the_disk_before_they_are_in_place(tmp_path, monkeypatch):
     events, replace, fsync = [], os.replace, os.fsync
-    flushed = lambda handle: (events.append(("flush", os.readlink(f"/proc/self/fd/{handle}"))), fsync(handle))  # noqa: E731, one line beside its use
+
+    def flushed(handle):
+        events.append(("flush", os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
     monkeypatch.setattr(_folder.os, "fsync", flushed)
     monkeypatch.setattr(_folder.os, "replace", lambda a, b: (events.append(("place", str(a))), replace(a, b)))
     _begun(tmp_path)
