@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 import jaxtune as jt
-from jaxtune.sweep import _execute, _programs
+from jaxtune.sweep import _compile, _execute, _programs
 from jaxtune.sweep._progress import progress_bar
 from jaxtune.training._facts import evaluation_steps
 
@@ -49,9 +49,9 @@ def main():
     jt.use_all_cores()
     space = jt.grid(dropout=np.linspace(0, 0.7, 8).tolist())
     experiment = jt.Experiment(recipe, space, jt.data.load("digits"), steps=400, seeds=4)
-    built = _programs.build(experiment, None)
+    built = _programs.build(experiment, lambda static: _programs.Layout())
     (program,) = built.programs
-    compiled = _execute.compile_program(program, experiment, built.table, jax.local_devices())
+    compiled = _compile.compile_program(program, built.table, jax.local_devices())
     ends = evaluation_steps(built.steps, built.eval_every)
     trials = len(experiment.space) * len(experiment.seed_values)
 

@@ -4,6 +4,7 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from jaxtune.nn._convolution import convolve as convolve, max_pool as max_pool
 from jaxtune.nn._dropout import dropout as dropout
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Chunks: the lanes that run together, always in one fixed shape.
 
-A trial's bits must not depend on how many other trials there are, so a program has one chunk shape, and the last chunk
-is filled up with copies.
+A trial's bits must not depend on how many other trials there are, so a program has one chunk shape, and where there are
+too few trials a chunk is filled up with copies.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxtune import _check
-from jaxtune._errors import InputError
 from jaxtune._types import PyTree
 from jaxtune.data._batches import Table
 from jaxtune.training._lane import Lane, advance, finish
+
+Trial = tuple[int, int]
+"""A position among the program's arms and one among the experiment's seeds."""
 
 
 class ChunkShape(NamedTuple):
@@ -30,53 +31,55 @@ class ChunkShape(NamedTuple):
         return self.arms * self.seeds
 
 
-def default_chunk(draws: bool) -> ChunkShape:
-    """Returns the chunk shape of a program, which follows from the program alone.
-
-    Where a step draws random numbers, four arms share the draws of one seed; else four seeds of one arm, which is full
-    whenever the number of seeds is a multiple of four.
-    """
-    return ChunkShape(4, 1) if draws else ChunkShape(1, 4)
-
-
-def chunk_shape(chunk: tuple[int, int] | None) -> ChunkShape | None:
-    """Returns a chunk shape given by hand, checked."""
-    if chunk is None:
-        return None
-    if len(chunk) != 2:
-        raise InputError("chunk", chunk, "a chunk is arms x seeds", "Pass (4, 1), say.")
-    return ChunkShape(*(_check.count("chunk", n) for n in chunk))
-
-
 class Chunk(NamedTuple):
-    """Which trials the lanes of a chunk are: positions among the program's arms and the experiment's seeds.
+    """Which trials the lanes of a chunk are. Lanes of one row share a seed, and with it all that is drawn.
 
-    Filled up with copies of the last; `real` says how many arms and seeds are none.
+    Attributes:
+      seeds: positions among the seeds, shape (seeds,).
+      arms: positions among the program's arms, shape (seeds, arms).
+      real: which lanes are no copies, shape (seeds, arms).
     """
 
-    arms: tuple[int, ...]
-    seeds: tuple[int, ...]
-    real: tuple[int, int]
+    seeds: np.ndarray
+    arms: np.ndarray
+    real: np.ndarray
 
-    def mask(self) -> np.ndarray:
-        """Returns which lanes are no copies, shape (seeds, arms)."""
-        arms, seeds = self.real
-        return (np.arange(len(self.seeds))[:, None] < seeds) & (np.arange(len(self.arms))[None] < arms)
+    def lanes(self, where: np.ndarray | None = None) -> Iterator[tuple[Trial, tuple[int, int]]]:
+        """Yields trials with their place (seeds, arms) in the chunk: all that are no copies, or those of a mask."""
+        for row, column in np.argwhere(self.real if where is None else where).tolist():
+            yield (int(self.arms[row, column]), int(self.seeds[row])), (row, column)
 
 
-def chunks(n_arms: int, n_seeds: int, shape: ChunkShape) -> list[Chunk]:
-    """Returns the chunks that cover all arms and seeds of a program."""
+def pack(trials: Sequence[Trial], shape: ChunkShape) -> list[Chunk]:
+    """Returns the fewest chunks that hold these trials, in an order that follows theirs."""
+    by_seed: dict[Any, list[Trial]] = {}
+    for trial in trials:
+        by_seed.setdefault(trial if shape.arms == 1 else trial[1], []).append(trial)
+    rows = [row for group in by_seed.values() for row in _blocks(group, shape.arms)]
+    packed = []
+    for block in _blocks(rows, shape.seeds):
+        filled = [[*row, *[row[-1]] * (shape.arms - len(row))] for row in block]
+        filled += [filled[-1]] * (shape.seeds - len(block))
+        lanes = np.array(filled)
+        real = np.zeros(lanes.shape[:2], bool)
+        for i, row in enumerate(block):
+            real[i, : len(row)] = True
+        packed.append(Chunk(lanes[:, 0, 1], lanes[:, :, 0], real))
+    return packed
 
-    def blocks(n: int, size: int) -> Iterator[tuple[tuple[int, ...], int]]:
-        for start in range(0, n, size):
-            real = min(size, n - start)
-            yield tuple(min(start + i, n - 1) for i in range(size)), real
 
-    return [Chunk(a, s, (ra, rs)) for s, rs in blocks(n_seeds, shape.seeds) for a, ra in blocks(n_arms, shape.arms)]
+def count_chunks(arms: int, seeds: int, shape: ChunkShape) -> int:
+    """Returns the number of chunks that hold all trials of some arms and seeds."""
+    rows = arms * seeds if shape.arms == 1 else -(-arms // shape.arms) * seeds
+    return -(-rows // shape.seeds)
+
+
+def _blocks(items: Sequence[Any], size: int) -> list[Any]:
+    return [items[i : i + size] for i in range(0, len(items), size)]
 
 
 class ChunkFunctions(NamedTuple):
-    """The jitted functions of a chunk. State and metrics have the leading axes (seeds, arms).
+    """The jitted functions of a chunk. Hyperparameters, state and metrics have the leading axes (seeds, arms).
 
     Attributes:
       init: `init(seeds, table, hp) -> state`.
@@ -137,8 +140,33 @@ def _key(seed: Any) -> Any:
     return jax.random.key(seed, impl="threefry2x32")
 
 
+def _over_lanes(fn: Callable[..., Any], shape: ChunkShape) -> Callable[..., Any]:
+    """Returns `fn(seed, state, hp, *shared)` over seeds outside and arms inside.
+
+    Within a seed neither the key nor what is drawn from it is batched: draws are made once and shared by the arms.
+    """
+
+    def over_seeds(seeds: Any, state: Any, hp: Any, *shared: Any) -> Any:
+        def over_arms(seed: Any, state: Any, hp: Any) -> Any:
+            return _batched(lambda state, hp: fn(seed, state, hp, *shared), shape.arms)(state, hp)
+
+        return _batched(over_arms, shape.seeds)(seeds, state, hp)
+
+    return over_seeds
+
+
+def _batched(fn: Callable[..., Any], size: int) -> Callable[..., Any]:
+    if size > 1:
+        return jax.vmap(fn)
+
+    def alone(*args: Any) -> Any:
+        return jax.tree.map(lambda a: a[None], fn(*jax.tree.map(lambda a: a[0], args)))
+
+    return alone
+
+
 def lower(
-    functions: ChunkFunctions, shape: ChunkShape, hp: PyTree, table: Table, device: jax.Device | None
+    functions: ChunkFunctions, shape: ChunkShape, hp: PyTree, table: Table, device: jax.Device | None = None
 ) -> tuple[Any, Any, Any]:
     """Returns the three functions of a chunk lowered for a device.
 
@@ -155,36 +183,12 @@ def lower(
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct((*axes, *a.shape), a.dtype, sharding=sharding), tree)
 
     seed, number = jax.ShapeDtypeStruct((), jnp.uint32), jax.ShapeDtypeStruct((), jnp.int32)
-    seeds, hps, data, count = place(seed, shape.seeds), place(hp, shape.arms), place(table), place(number)
+    seeds, hps = place(seed, shape.seeds), place(hp, shape.seeds, shape.arms)
+    data, count = place(table), place(number)
     init = functions.init.lower(seeds, data, hps)
     state = place(init.out_info)
     advanced = functions.advance.lower(seeds, state, data, hps, count, count)
     return init, advanced, functions.finish.lower(seeds, state, data, hps)
-
-
-def _over_lanes(fn: Callable[..., Any], shape: ChunkShape) -> Callable[..., Any]:
-    """Returns `fn(seed, state, hp, *shared)` over seeds outside and arms inside.
-
-    Within a seed neither the key nor what is drawn from it is batched: draws are made once and shared by the arms.
-    """
-
-    def over_seeds(seeds: Any, state: Any, hp: Any, *shared: Any) -> Any:
-        def over_arms(seed: Any, state: Any) -> Any:
-            return _batched(lambda state, hp: fn(seed, state, hp, *shared), shape.arms)(state, hp)
-
-        return _batched(over_arms, shape.seeds)(seeds, state)
-
-    return over_seeds
-
-
-def _batched(fn: Callable[..., Any], size: int) -> Callable[..., Any]:
-    if size > 1:
-        return jax.vmap(fn)
-
-    def alone(*args: Any) -> Any:
-        return jax.tree.map(lambda a: a[None], fn(*jax.tree.map(lambda a: a[0], args)))
-
-    return alone
 
 
 def lane_inputs(chunk: Chunk, stacked: Mapping[str, Any], seeds: Sequence[int]) -> tuple[Any, Any]:
@@ -195,5 +199,4 @@ def lane_inputs(chunk: Chunk, stacked: Mapping[str, Any], seeds: Sequence[int]) 
       stacked: traced hyperparameters of all arms of the program.
       seeds: all seeds of the experiment.
     """
-    own = np.array([seeds[i] for i in chunk.seeds], np.uint32)
-    return own, jax.tree.map(lambda a: a[list(chunk.arms)], stacked)
+    return np.array(seeds, np.uint32)[chunk.seeds], jax.tree.map(lambda a: a[chunk.arms], stacked)

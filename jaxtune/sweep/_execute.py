@@ -1,12 +1,12 @@
 """Runs the chunks of a program on the devices.
 
 Every device runs the same single-device program, dispatched from one thread; so the bits of a trial do not depend on
-how many devices there are. JAX dispatches asynchronously: while the host reads one chunk's metrics the other devices
-are at work.
+how many devices there are. JAX dispatches asynchronously: while the host reads one chunk's metrics the devices are at
+work on others. A chunk that has ended makes room for one that waits; of chunks that have lost lanes, the lanes are
+packed into fewer.
 """
 
-import concurrent.futures
-import operator
+import collections
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,10 +14,9 @@ import jax
 import numpy as np
 
 from jaxtune._types import PyTree
-from jaxtune.data._batches import Table
-from jaxtune.sweep._chunks import Chunk, chunks, lane_inputs, lower
+from jaxtune.sweep._chunks import Chunk, lane_inputs, pack
+from jaxtune.sweep._compile import Compiled
 from jaxtune.sweep._experiment import Experiment
-from jaxtune.sweep._probe import abstract
 from jaxtune.sweep._programs import Program
 from jaxtune.training import Status
 
@@ -33,6 +32,7 @@ class Outcome(NamedTuple):
       first_bad_step: the first update whose loss was not finite, 0 if there was none.
       not_finite: what was not, positions in `NOT_FINITE`.
       variables: kept parameters and model state, each leaf of shape (arms * seeds, ...), or None.
+      segments: segments of chunks that were run.
     """
 
     curves: dict[str, np.ndarray]
@@ -42,32 +42,7 @@ class Outcome(NamedTuple):
     first_bad_step: np.ndarray
     not_finite: np.ndarray
     variables: PyTree
-
-
-class Compiled(NamedTuple):
-    """A program's functions compiled for one device, with what stays there."""
-
-    device: jax.Device
-    init: Any
-    advance: Any
-    finish: Any
-    table: Table
-
-
-def compile_program(
-    program: Program, experiment: Experiment, table: Table, devices: Sequence[jax.Device]
-) -> list[Compiled]:
-    """Returns the program compiled for each device; devices compile side by side."""
-    hp = abstract(experiment.space.stacked(program.arms[:1]))
-    lowered = [lower(program.functions, program.shape, hp, table, device) for device in devices]
-    pool = concurrent.futures.ThreadPoolExecutor(max_workers=len(devices))
-    try:
-        jobs = [[pool.submit(x.compile) for x in functions] for functions in lowered]
-        compiled = [[job.result() for job in row] for row in jobs]
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C nothing more is begun
-    places = zip(devices, compiled, strict=True)
-    return [Compiled(d, init, advance, finish, jax.device_put(table, d)) for d, (init, advance, finish) in places]
+    segments: int
 
 
 def run_program(
@@ -77,6 +52,7 @@ def run_program(
     ends: np.ndarray,
     variables: bool,
     report: Callable[[int, int], None],
+    at_once: int | None = None,
 ) -> Outcome:
     """Returns the outcome of all trials of a program.
 
@@ -87,100 +63,181 @@ def run_program(
       ends: the updates after which is evaluated, the last being all.
       variables: whether to fetch the kept variables.
       report: called with the numbers of updates made and of trials ended since the last call.
+      at_once: most chunks under way; None is all.
     """
-    n_arms, n_seeds = len(program.arms), len(experiment.seed_values)
-    work = chunks(n_arms, n_seeds, program.shape)
+    seeds = experiment.seed_values
+    everyone = [(arm, seed) for arm in range(len(program.arms)) for seed in range(len(seeds))]
+    waiting = collections.deque(pack(everyone, program.shape))
+    most = at_once or len(waiting)
     stacked = experiment.space.stacked(program.arms)
-    running = [
-        _RunningChunk(chunk, compiled[i % len(compiled)], stacked, experiment.seed_values)
-        for i, chunk in enumerate(work)
-    ]
-    names = program.functions.metric_names
-    curves = np.full((len(names["advance"]), n_arms, n_seeds, len(ends)), np.nan, np.float32)
-    finals = np.full((len(names["finish"]), n_arms, n_seeds), np.nan, np.float32)
-    status = np.full((n_arms, n_seeds), Status.RUNNING, np.int8)
-    counters = np.zeros((n_arms, n_seeds, 3), np.int64)
+    record = _Record(program, len(seeds), len(ends), variables)
+    live: list[_RunningChunk] = []
+    segments = 0
 
-    start = 0
-    for turn, end in enumerate(ends):
-        live = [chunk for chunk in running if chunk.n_running > 0]
-        for chunk in live:
-            chunk.advance(start, int(end) - start)
-        for chunk in live:
-            before = chunk.n_running
-            now, metrics = chunk.fetch()
-            put(curves[..., turn], chunk.which, metrics)
-            put(status, chunk.which, now)
-            report(before * (int(end) - start), before - chunk.n_running)
-        start = int(end)
+    def start(chunk: Chunk, state: PyTree = None, turn: int = 0) -> _RunningChunk:
+        return _RunningChunk(chunk, _least_busy(compiled, live), lane_inputs(chunk, stacked, seeds), state, turn)
 
-    rows: list[Any] = [None] * (n_arms * n_seeds)
-    for chunk in running:
-        chunk.finish()
-    for chunk in running:
-        params, model_state, counted, metrics = chunk.ended()
-        put(finals, chunk.which, metrics)
-        put(counters, chunk.which, counted, behind=1)
-        if variables:
-            host = jax.device_get((params, model_state))
-            for arm, seed, j, i in real_lanes(chunk.which):
-                rows[arm * n_seeds + seed] = jax.tree.map(operator.itemgetter((j, i)), host)
-        report(0, chunk.n_running)
-    status[status == Status.RUNNING] = Status.FINISHED
-    finals[:, (status == Status.DIVERGED)] = np.nan
-    kept = jax.tree.map(lambda *leaves: np.stack(leaves), *rows) if variables else None
-    return Outcome(
-        curves=dict(zip(names["advance"], curves, strict=True)),
-        finals=dict(zip(names["finish"], finals, strict=True)),
-        status=status,
-        best_step=counters[..., 0],
-        first_bad_step=counters[..., 1],
-        not_finite=counters[..., 2],
-        variables=kept,
-    )
+    while waiting or live:
+        while waiting and len(live) < most:
+            live.append(start(waiting.popleft()))
+            live[-1].advance(ends)
+        segments += len(live)
+        under_way, live, partial, ending = live, [], [], []
+        for running in under_way:
+            before = running.n_running
+            record.segment(running, *running.fetch())
+            report(before * running.length, before - running.n_running)
+            if running.n_running == 0 or running.turn == len(ends):
+                running.finish(running.which.real)
+                ending.append(running)
+            elif running.n_running < program.shape.lanes:
+                partial.append(running)
+            else:
+                live.append(running)
+                running.advance(ends)
+        for together in _by_turn(partial):
+            fewer = pack([trial for c in together for trial, _ in c.which.lanes(c.running)], program.shape)
+            if len(fewer) < len(together):
+                states = [gather_lanes(chunk, together) for chunk in fewer]
+                for running in together:
+                    running.finish(running.which.real & ~running.running)
+                    ending.append(running)
+                together = [start(chunk, state, together[0].turn) for chunk, state in zip(fewer, states, strict=True)]
+            live += together
+            for running in together:
+                running.advance(ends)
+        _balance(live, compiled)
+        for running in ending:
+            left = running.n_running if running.turn == len(ends) else 0
+            record.end(running)
+            report(0, left)
+    return record.outcome(segments)
 
 
 class _RunningChunk:
     """One chunk on its device."""
 
-    def __init__(self, chunk: Chunk, compiled: Compiled, stacked: PyTree, seeds: Sequence[int]):
-        self.which = chunk
-        self._on = compiled
-        self._seeds, self._hp = jax.device_put(lane_inputs(chunk, stacked, seeds), compiled.device)
-        self._state = compiled.init(self._seeds, compiled.table, self._hp)
+    def __init__(self, chunk: Chunk, compiled: Compiled, inputs: Any, state: Any = None, turn: int = 0):
+        self.which, self.on = chunk, compiled
+        self._seeds, self._hp = jax.device_put(inputs, compiled.device)
+        if state is None:
+            self.state = compiled.init(self._seeds, compiled.table, self._hp)
+        else:
+            self.state = jax.device_put(state, compiled.device)
+        self.turn, self.length = turn, 0
+        self.running = self.wanted = chunk.real
         self._pending: Any = None
-        self.n_running = int(chunk.mask().sum())
 
-    def advance(self, start: int, length: int) -> None:
-        """Dispatches a segment."""
-        numbers = jax.device_put((np.int32(start), np.int32(length)), self._on.device)
-        self._state, *self._pending = self._on.advance(self._seeds, self._state, self._on.table, self._hp, *numbers)
+    @property
+    def n_running(self) -> int:
+        """Lanes, copies apart, that were running when last fetched."""
+        return int(self.running.sum())
+
+    def advance(self, ends: np.ndarray) -> None:
+        """Dispatches the next segment."""
+        start = int(ends[self.turn - 1]) if self.turn else 0
+        self.length = int(ends[self.turn]) - start
+        self.turn += 1
+        numbers = jax.device_put((np.int32(start), np.int32(self.length)), self.on.device)
+        self.state, *self._pending = self.on.advance(self._seeds, self.state, self.on.table, self._hp, *numbers)
 
     def fetch(self) -> tuple[np.ndarray, np.ndarray]:
         """Waits for the segment, and returns status (seeds, arms) and metrics (metrics, seeds, arms)."""
         status, metrics = jax.device_get(self._pending)
-        self.n_running = int(((status == Status.RUNNING) & self.which.mask()).sum())
+        self.running = self.running & (status == Status.RUNNING)
         return status, metrics
 
-    def finish(self) -> None:
-        """Dispatches the choice of the kept parameters and their test."""
-        self._pending = self._on.finish(self._seeds, self._state, self._on.table, self._hp)
+    def finish(self, lanes: np.ndarray) -> None:
+        """Dispatches the choice of the kept parameters and their test, of which these lanes are wanted."""
+        self._pending = self.on.finish(self._seeds, self.state, self.on.table, self._hp)
+        self.state, self.wanted = None, lanes
 
     def ended(self) -> Any:
         """Waits for that; the variables stay on the device."""
         params, model_state, counters, metrics = self._pending
-        self._state = self._pending = None
-        return params, model_state, *jax.device_get((counters, metrics))
+        self._pending = None
+        return (params, model_state), *jax.device_get((counters, metrics))
+
+    def move(self, compiled: Compiled) -> None:
+        """Goes on on another device."""
+        self.on = compiled
+        self._seeds, self._hp, self.state = jax.device_put((self._seeds, self._hp, self.state), compiled.device)
 
 
-def real_lanes(chunk: Chunk) -> list[tuple[int, int, int, int]]:
-    """Returns arm and seed of every lane that is no copy, with its place (seeds, arms) in the chunk."""
-    arms, seeds = chunk.real
-    return [(chunk.arms[i], chunk.seeds[j], j, i) for j in range(seeds) for i in range(arms)]
+class _Record:
+    """The results of a program's trials, filled in as they come."""
+
+    def __init__(self, program: Program, n_seeds: int, evaluations: int, variables: bool):
+        shape = (len(program.arms), n_seeds)
+        self._names = program.functions.metric_names
+        self._curves = np.full((len(self._names["advance"]), *shape, evaluations), np.nan, np.float32)
+        self._finals = np.full((len(self._names["finish"]), *shape), np.nan, np.float32)
+        self._status = np.full(shape, Status.RUNNING, np.int8)
+        self._counters = np.zeros((*shape, 3), np.int64)
+        self._keeps, self._variables = variables, None
+
+    def segment(self, running: _RunningChunk, status: np.ndarray, metrics: np.ndarray) -> None:
+        for (arm, seed), place in running.which.lanes():
+            self._status[arm, seed] = status[place]
+            self._curves[:, arm, seed, running.turn - 1] = metrics[(slice(None), *place)]
+
+    def end(self, running: _RunningChunk) -> None:
+        variables, counters, metrics = running.ended()
+        host = jax.device_get(variables) if self._keeps else None
+        n_arms, n_seeds = self._status.shape
+        if self._keeps and self._variables is None:
+            self._variables = jax.tree.map(lambda a: np.empty((n_arms * n_seeds, *a.shape[2:]), a.dtype), host)
+        for (arm, seed), place in running.which.lanes(running.wanted):
+            self._finals[:, arm, seed] = metrics[(slice(None), *place)]
+            self._counters[arm, seed] = counters[place]
+            for kept, leaf in zip(jax.tree.leaves(self._variables), jax.tree.leaves(host), strict=True):
+                kept[arm * n_seeds + seed] = leaf[place]
+
+    def outcome(self, segments: int) -> Outcome:
+        self._status[self._status == Status.RUNNING] = Status.FINISHED
+        self._finals[:, self._status == Status.DIVERGED] = np.nan
+        return Outcome(
+            curves=dict(zip(self._names["advance"], self._curves, strict=True)),
+            finals=dict(zip(self._names["finish"], self._finals, strict=True)),
+            status=self._status,
+            best_step=self._counters[..., 0],
+            first_bad_step=self._counters[..., 1],
+            not_finite=self._counters[..., 2],
+            variables=self._variables,
+            segments=segments,
+        )
 
 
-def put(target: np.ndarray, chunk: Chunk, values: np.ndarray, behind: int = 0) -> None:
-    """Writes what the lanes of a chunk gave, (..., seeds, arms, *behind), into an array (..., arms, seeds, *behind)."""
-    lead: Any = (slice(None),) * (target.ndim - 2 - behind)
-    for arm, seed, j, i in real_lanes(chunk):
-        target[(*lead, arm, seed)] = values[(*lead, j, i)]
+def gather_lanes(chunk: Chunk, sources: Sequence[_RunningChunk]) -> PyTree:
+    """Returns the state of a chunk whose lanes are now in others, as host arrays."""
+    places = {trial: (i, place) for i, source in enumerate(sources) for trial, place in source.which.lanes()}
+    lanes = [
+        [places[arm, seed] for arm in row] for row, seed in zip(chunk.arms.tolist(), chunk.seeds.tolist(), strict=True)
+    ]
+    states = jax.device_get([source.state for source in sources])
+    return jax.tree.map(lambda *leaves: np.stack([np.stack([leaves[i][p] for i, p in row]) for row in lanes]), *states)
+
+
+def _by_turn(chunks: Sequence[_RunningChunk]) -> list[list[_RunningChunk]]:
+    """Returns the chunks grouped by the updates that they have made, for only those can be one."""
+    groups: dict[int, list[_RunningChunk]] = {}
+    for chunk in chunks:
+        groups.setdefault(chunk.turn, []).append(chunk)
+    return list(groups.values())
+
+
+def _load(compiled: Sequence[Compiled], live: Sequence[_RunningChunk]) -> dict[jax.Device, int]:
+    return {c.device: sum(chunk.on.device == c.device for chunk in live) for c in compiled}
+
+
+def _least_busy(compiled: Sequence[Compiled], live: Sequence[_RunningChunk]) -> Compiled:
+    load = _load(compiled, live)
+    return min(compiled, key=lambda c: load[c.device])
+
+
+def _balance(live: Sequence[_RunningChunk], compiled: Sequence[Compiled]) -> None:
+    """Moves chunks from the busiest device to the least busy one while that evens them out."""
+    for chunk in live:
+        load, idle = _load(compiled, live), _least_busy(compiled, live)
+        if load[chunk.on.device] - load[idle.device] > 1:
+            chunk.move(idle)

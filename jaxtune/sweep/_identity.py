@@ -2,15 +2,17 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
 import jax
 
 from jaxtune.checkpoint import data_hash
+from jaxtune.sweep._chunks import ChunkShape
+from jaxtune.sweep._compile import compiler_options
 from jaxtune.sweep._experiment import Experiment
-from jaxtune.sweep._programs import Built
+from jaxtune.sweep._programs import Built, Layout, LayoutOf
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -26,7 +28,12 @@ def fingerprint(experiment: Experiment, built: Built) -> dict[str, Any]:
         for d in experiment.space.dims
     ]
     programs = [
-        {"static": {k: str(v) for k, v in p.static.items()}, "chunk": list(p.shape), "text": p.identity}
+        {
+            "static": {k: str(v) for k, v in p.static.items()},
+            "chunk": list(p.shape),
+            "convolution": p.convolution,
+            "text": p.identity,
+        }
         for p in built.programs
     ]
     return {
@@ -38,6 +45,15 @@ def fingerprint(experiment: Experiment, built: Built) -> dict[str, Any]:
         "data": data_hash(built.table),
         "compiler": _compiler(),
     }
+
+
+def recorded_layout(fingerprint: Mapping[str, Any]) -> LayoutOf:
+    """Returns how each program of a run was laid out."""
+    layouts = {
+        tuple(p["static"].items()): Layout(ChunkShape(*p["chunk"]), p.get("convolution"))
+        for p in fingerprint.get("programs", [])
+    }
+    return lambda static: layouts.get(tuple((k, str(v)) for k, v in static.items()), Layout())
 
 
 def circumstances(devices: Sequence[jax.Device]) -> dict[str, Any]:
@@ -56,6 +72,7 @@ def _compiler() -> dict[str, Any]:
     flags = os.environ.get("XLA_FLAGS", "").split()
     return {
         "flags": [f for f in flags if "device_count" not in f],
+        "options": compiler_options(),
         "matmul_precision": str(getattr(jax.config, "jax_default_matmul_precision", None)),
         "backend": jax.default_backend(),
     }

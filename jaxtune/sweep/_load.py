@@ -13,10 +13,10 @@ from jaxtune.checkpoint import RunFolder
 from jaxtune.results import KeptVariables, Result, Variables
 from jaxtune.results._dataset import read_dataset
 from jaxtune.results._variables import places
-from jaxtune.sweep._chunks import chunk_shape
+from jaxtune.sweep._chunks import lane_inputs, pack
 from jaxtune.sweep._devices import lane_devices
 from jaxtune.sweep._experiment import Experiment
-from jaxtune.sweep._identity import fingerprint
+from jaxtune.sweep._identity import fingerprint, recorded_layout
 from jaxtune.sweep._programs import Built, build
 
 
@@ -38,8 +38,7 @@ def load(path: str | os.PathLike[str], experiment: Experiment | None = None) -> 
     if experiment is None:
         return read_result(folder, None, None)
     lane_devices()
-    shapes = {tuple(p["chunk"]) for p in record["fingerprint"].get("programs", []) if "chunk" in p}
-    built = build(experiment, chunk_shape(shapes.pop()) if len(shapes) == 1 else None)
+    built = build(experiment, recorded_layout(record["fingerprint"]))
     folder.check(fingerprint(experiment, built))
     return read_result(folder, experiment, built)
 
@@ -100,6 +99,7 @@ def _variables(read: Callable[[Any], Any], like: Any) -> Variables:
 def _structure(experiment: Experiment, built: Built, arm: int) -> Any:
     """Returns parameters and model state of an arm's program, as shapes."""
     program = next(p for p in built.programs if arm in p.arms)
-    hp = experiment.space.stacked([arm] * program.shape.arms)
-    state = jax.eval_shape(program.functions.init, np.zeros(program.shape.seeds, np.uint32), built.table, hp)
+    (chunk,) = pack([(0, 0)], program.shape)
+    inputs = lane_inputs(chunk, experiment.space.stacked([arm]), experiment.seed_values)
+    state = jax.eval_shape(program.functions.init, inputs[0], built.table, inputs[1])
     return state.params, state.model_state

@@ -1,13 +1,17 @@
 """What a run will do, known before anything compiles."""
 
 import dataclasses
+from typing import Literal
 
+from jaxtune import _check
 from jaxtune._errors import InputTypeError
 from jaxtune._tree import size_bytes
-from jaxtune.sweep._chunks import ChunkShape, chunk_shape, chunks
+from jaxtune.sweep._chunks import ChunkShape, count_chunks
 from jaxtune.sweep._devices import lane_devices
 from jaxtune.sweep._experiment import Experiment
-from jaxtune.sweep._programs import Built, Program, build
+from jaxtune.sweep._layout import layout_given
+from jaxtune.sweep._memory import Memory, memory_budget, predict_memory, si
+from jaxtune.sweep._programs import Built, Convolution, Program, build
 from jaxtune.sweep._use import duplicates
 
 
@@ -21,8 +25,9 @@ class ProgramPlan:
       trials: number of trials.
       chunk: arms and seeds that run together.
       chunks: number of chunks.
-      devices: number of devices that it runs on; each compiles it anew, so a short program takes fewer than there are.
+      convolution: how convolutions are computed, None where there are none.
       full: share of the lanes that are occupied, in (0, 1].
+      memory: the bytes that it holds.
       flops: floating-point operations in matrix products of one update of one trial.
       state_bytes: bytes of the training state of one trial.
       variable_bytes: bytes of the variables that are kept of one trial.
@@ -33,8 +38,9 @@ class ProgramPlan:
     trials: int
     chunk: ChunkShape
     chunks: int
-    devices: int
+    convolution: Convolution | None
     full: float
+    memory: Memory
     flops: int
     state_bytes: int
     variable_bytes: int
@@ -45,7 +51,7 @@ class Plan:
     """What a run will do. `print` it.
 
     Attributes:
-      programs: the programs; each is compiled once per device.
+      programs: the programs; each is compiled once, and they run one after the other.
       failures: number of programs whose recipe raised.
       arms: number of arms.
       seeds: number of seeds.
@@ -73,9 +79,9 @@ class Plan:
 
     @property
     def bytes(self) -> int:
-        """Bytes held at once: training state of all trials and the data on every device."""
-        lanes = sum(p.chunks * p.chunk.lanes * p.state_bytes for p in self.programs)
-        return lanes + self.data_bytes * len(self.devices)
+        """Bytes held at once: by the program that holds most, and the variables that are kept of the others."""
+        most = max((p.memory.total - p.memory.kept for p in self.programs), default=0)
+        return most + sum(p.memory.kept for p in self.programs)
 
     @property
     def flops(self) -> int:
@@ -86,7 +92,7 @@ class Plan:
         head = (
             f"{self.arms} arms x {self.seeds} seeds = {self.trials} trials of {self.steps} updates, evaluated every {self.eval_every}\n"
             f"{_count(len(self.programs), 'program')}; {_count(len(self.devices), 'device')} ({', '.join(self.devices)}); "
-            f"{_si(self.bytes, 'B')} of state and data; {_si(self.flops, 'FLOP')} in matrix products"
+            f"{si(self.bytes, 'B')} held at once; {si(self.flops, 'FLOP')} in matrix products"
         )
         table: list[tuple[str, ...]] = [
             (
@@ -96,9 +102,10 @@ class Plan:
                 "arms x seeds",
                 "chunks",
                 "lanes full",
-                "devices",
+                "waves",
                 "FLOP/update",
                 "state/trial",
+                "memory",
             )
         ]
         for i, p in enumerate(self.programs):
@@ -109,9 +116,10 @@ class Plan:
                 f"{p.chunk.arms} x {p.chunk.seeds}",
                 p.chunks,
                 f"{p.full:.0%}",
-                p.devices,
-                _si(p.flops, ""),
-                _si(p.state_bytes, "B"),
+                p.memory.waves,
+                si(p.flops, ""),
+                si(p.state_bytes, "B"),
+                si(p.memory.total, "B"),
             )
             table.append((f"{i}: {static}" if static else str(i), *(str(c) for c in row)))
         widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
@@ -122,6 +130,11 @@ class Plan:
             for row in table
         ]
         notes = [note for i, p in enumerate(self.programs) if (note := _emptiness(i, p, self.seeds))]
+        notes += [
+            f"program {i}: {p.memory.at_once} of {p.chunks} chunks at once, for {si(p.memory.budget, 'B')} of memory"
+            for i, p in enumerate(self.programs)
+            if p.memory.waves > 1
+        ]
         if self.duplicates:
             notes.append(
                 f"{_count(len(self.duplicates), 'arm')} repeat another: their program does not use the axes in which they differ"
@@ -131,25 +144,36 @@ class Plan:
         return "\n".join([head, *lines, *notes])
 
 
-def plan(experiment: Experiment, *, chunk: tuple[int, int] | None = None) -> Plan:
+def plan(
+    experiment: Experiment,
+    *,
+    chunk: tuple[int, int] | Literal["measure"] | None = None,
+    convolution: Convolution | None = None,
+    memory: int | None = None,
+) -> Plan:
     """Returns what `jt.run` will do: programs, trials, lanes, bytes and FLOPs. Nothing is compiled.
 
     Args:
       experiment: the experiment.
-      chunk: (arms, seeds) that run together in every program, in place of the default. It changes bits.
+      chunk: (arms, seeds) that run together in every program, in place of the default. It changes bits. `"measure"`
+        compiles and times some shapes, and takes the fastest.
+      convolution: `"patches"` computes convolutions as patches times a matrix, the default on CPUs; `"native"` by XLA's
+        own operation, the default elsewhere.
+      memory: bytes that the run may hold; None is half of what is free.
 
     Raises:
       ValueError, TypeError: all that `jt.run` refuses: numbers out of range, axes that nothing uses, traced values used
-        as Python numbers, models that do not fit the data.
+        as Python numbers, models that do not fit the data or the memory.
     """
     if not isinstance(experiment, Experiment):
         raise InputTypeError(
             "experiment", type(experiment).__name__, "it is no jt.Experiment", "Pass jt.Experiment(...)."
         )
     devices = lane_devices()
-    built = build(experiment, chunk_shape(chunk))
+    built = build(experiment, layout_given(experiment, chunk, convolution, devices))
+    budget = memory_budget(devices) if memory is None else _check.count("memory", memory)
     return Plan(
-        programs=tuple(_describe(p, experiment, built, len(devices)) for p in built.programs),
+        programs=tuple(_describe(p, experiment, built, len(devices), budget) for p in built.programs),
         failures=len(built.failures),
         arms=len(experiment.space),
         seeds=len(experiment.seed_values),
@@ -161,17 +185,20 @@ def plan(experiment: Experiment, *, chunk: tuple[int, int] | None = None) -> Pla
     )
 
 
-def _describe(program: Program, experiment: Experiment, built: Built, available: int) -> ProgramPlan:
+def _describe(program: Program, experiment: Experiment, built: Built, devices: int, budget: int) -> ProgramPlan:
     seeds = len(experiment.seed_values)
-    trials, n = len(program.arms) * seeds, len(chunks(len(program.arms), seeds, program.shape))
+    trials, n = len(program.arms) * seeds, program.chunks(seeds)
+    memory = predict_memory(program, seeds, size_bytes(built.table), devices, budget, keep=True)
+    memory.check(program.shape)
     return ProgramPlan(
         static=program.static,
         arms=len(program.arms),
         trials=trials,
         chunk=program.shape,
         chunks=n,
-        devices=program.devices_worth_using(available, seeds, built.steps),
+        convolution=program.convolution,
         full=trials / (n * program.shape.lanes),
+        memory=memory,
         flops=program.probe.flops,
         state_bytes=program.probe.state_bytes,
         variable_bytes=program.probe.variable_bytes,
@@ -182,7 +209,7 @@ def _emptiness(i: int, program: ProgramPlan, seeds: int) -> str:
     """Returns what to do about lanes that stay empty, if a chunk of other shape with as many lanes has fewer."""
     lanes = program.chunk.lanes
     shapes = [ChunkShape(a, lanes // a) for a in range(1, lanes + 1) if lanes % a == 0]
-    full = {s: program.trials / (len(chunks(program.arms, seeds, s)) * s.lanes) for s in shapes}
+    full = {s: program.trials / (count_chunks(program.arms, seeds, s) * s.lanes) for s in shapes}
     best = max(full, key=lambda s: full[s])
     if program.full > 0.75 or full[best] <= program.full:
         return ""
@@ -191,11 +218,3 @@ def _emptiness(i: int, program: ProgramPlan, seeds: int) -> str:
 
 def _count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
-def _si(value: float, unit: str) -> str:
-    for prefix in ("", "k", "M", "G", "T"):
-        if value < 1000:
-            return f"{value:.3g} {prefix}{unit}".rstrip()
-        value /= 1000
-    return f"{value:.3g} P{unit}"

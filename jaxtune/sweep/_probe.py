@@ -22,6 +22,7 @@ from jaxtune import _check
 from jaxtune._errors import InputError, JaxtuneError, StaticHyperparameterError
 from jaxtune._tree import path_name, size_bytes
 from jaxtune.data._batches import Batch, Table, take_batch
+from jaxtune.models import replaceable
 from jaxtune.sweep import _jaxpr
 from jaxtune.sweep._axis import Axis
 from jaxtune.training import Lane, Objective, Recipe, TrainState, advance
@@ -44,7 +45,9 @@ class Probe(NamedTuple):
     Attributes:
       used: names of the traced hyperparameters that some output depends on.
       draws: whether a step draws random numbers of its own (dropout, noise).
+      convolves: whether it has convolutions or poolings that can be computed as patches times a matrix.
       flops: floating-point operations of matrix products in one step of one lane.
+      work_bytes: bytes that one lane computes with, besides its state: activations, gradients, a batch.
       state_bytes: bytes of one lane's training state.
       variable_bytes: bytes of one lane's parameters and model state.
       modes: whether less or more of each metric is better.
@@ -52,7 +55,9 @@ class Probe(NamedTuple):
 
     used: frozenset[str]
     draws: bool
+    convolves: bool
     flops: int
+    work_bytes: int
     state_bytes: int
     variable_bytes: int
     modes: dict[str, Any]
@@ -94,7 +99,14 @@ def probe(lane: Lane, axes: Sequence[Axis], example: Mapping[str, Any], table: T
     jax.eval_shape(lambda hp: modes.update(lane.resolve(hp).modes), hp)
     variables = (out[0].params, out[0].model_state)
     return Probe(
-        names, bool(_jaxpr.draws(step)), _jaxpr.multiplications(step), size_bytes(out[0]), size_bytes(variables), modes
+        used=names,
+        draws=bool(_jaxpr.draws(step)),
+        convolves=replaceable(closed.jaxpr),
+        flops=_jaxpr.multiplications(step),
+        work_bytes=_jaxpr.peak_bytes(closed),
+        state_bytes=size_bytes(out[0]),
+        variable_bytes=size_bytes(variables),
+        modes=modes,
     )
 
 

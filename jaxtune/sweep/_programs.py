@@ -1,9 +1,10 @@
 """From trials to programs: arms that share all static values are lanes of one program."""
 
 import dataclasses
+import functools as ft
 import traceback
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -11,13 +12,32 @@ import numpy as np
 from jaxtune._errors import InputError, JaxtuneError
 from jaxtune.checkpoint import text_hash
 from jaxtune.data._batches import Table, make_table, steps_per_epoch
-from jaxtune.sweep._chunks import ChunkFunctions, ChunkShape, chunk_functions, chunks, default_chunk, lower
-from jaxtune.sweep._devices import devices_worth_using
+from jaxtune.sweep._chunks import ChunkFunctions, ChunkShape, chunk_functions, count_chunks, lower
+from jaxtune.sweep._default_chunk import default_chunk
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._probe import Probe, abstract, check_ranges, probe
 from jaxtune.sweep._use import check_use
 from jaxtune.training._facts import batch_size_of, default_eval_every, facts_of
-from jaxtune.training._lane import Lane, make_lane
+from jaxtune.training._lane import PLAIN, Form, Lane, make_lane
+
+Convolution = Literal["patches", "native"]
+"""How convolutions are computed: as patches times a matrix, or by XLA's own operation."""
+
+
+class Layout(NamedTuple):
+    """How a program is laid out, where it is not left to jaxtune.
+
+    Attributes:
+      chunk: arms and seeds that run together, or None.
+      convolution: how convolutions are computed, or None.
+    """
+
+    chunk: ChunkShape | None = None
+    convolution: Convolution | None = None
+
+
+LayoutOf = Callable[[dict[str, Any]], Layout]
+"""From a program's static labels to its layout."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +51,10 @@ class Program:
       batch_size: examples per update.
       probe: what a lane's trace tells.
       shape: how many arms and seeds run together.
+      convolution: how convolutions are computed, None where there are none.
       functions: the jitted functions of a chunk.
-      lowered: the texts of the lowered functions.
+      lowered: the functions of a chunk, lowered for the default device.
+      lower: returns them lowered for another one.
     """
 
     static: dict[str, Any]
@@ -41,18 +63,20 @@ class Program:
     batch_size: int
     probe: Probe
     shape: ChunkShape
+    convolution: Convolution | None
     functions: ChunkFunctions
-    lowered: tuple[str, ...]
+    lowered: tuple[Any, ...]
+    lower: Callable[[jax.Device], tuple[Any, ...]]
 
-    def devices_worth_using(self, available: int, seeds: int, steps: int) -> int:
-        """Returns on how many of the available devices the program is worth being compiled."""
-        n = len(chunks(len(self.arms), seeds, self.shape))
-        return devices_worth_using(available, n, n * self.shape.lanes * steps, self.probe.flops)
+    def chunks(self, seeds: int) -> int:
+        """Returns the number of chunks that hold all its trials."""
+        return count_chunks(len(self.arms), seeds, self.shape)
 
-    @property
+    @ft.cached_property
     def identity(self) -> str:
         """A hash of all that the program computes, and of what it calls it."""
-        return text_hash([*self.lowered, *(n for names in self.functions.metric_names.values() for n in names)])
+        names = (n for names in self.functions.metric_names.values() for n in names)
+        return text_hash([*(function.as_text() for function in self.lowered), *names])
 
 
 class Failure(NamedTuple):
@@ -73,7 +97,7 @@ class Built(NamedTuple):
     eval_every: int
 
 
-def build(experiment: Experiment, shape: ChunkShape | None) -> Built:
+def build(experiment: Experiment, layout_of: LayoutOf) -> Built:
     """Returns the programs of an experiment, traced and lowered.
 
     A program whose recipe raises something that is not jaxtune's own verdict is a failure; if all do, it is raised.
@@ -90,7 +114,7 @@ def build(experiment: Experiment, shape: ChunkShape | None) -> Built:
     for arms in groups:
         static = experiment.space.static_labels(arms[0])
         try:
-            programs.append(_program(experiment, arms, table, spans, steps, shape))
+            programs.append(_program(experiment, arms, table, spans, steps, layout_of(static)))
         except JaxtuneError:
             raise
         except Exception as error:
@@ -139,27 +163,28 @@ def _steps(experiment: Experiment, arms: Sequence[int]) -> int:
     return steps
 
 
-def _program(
-    experiment: Experiment, arms: list[int], table: Table, spans: Any, steps: int, shape: ChunkShape | None
-) -> Program:
+def _program(experiment: Experiment, arms: list[int], table: Table, spans: Any, steps: int, layout: Layout) -> Program:
     space, data = experiment.space, experiment.data
     values = space.values(arms[0])
     batch_size = batch_size_of(experiment.recipe, values, data, steps)
     facts = facts_of(data, steps, batch_size)
     axes = [a for a in space.axes if a.traced]
     static = {a.name: values[a.name] for a in space.axes if not a.traced}
-    lane = make_lane(experiment.recipe, static, facts, spans, batch_size, data.classes)
-    check_ranges(
-        lane,
-        [{a.name: space.values(arm)[a.name] for a in axes} for arm in _extremes(experiment, arms)],
-        table,
-        batch_size,
-    )
-    told = probe(lane, axes, {a.name: values[a.name] for a in axes}, table, batch_size)
-    shape = shape or default_chunk(told.draws)
+    given = (experiment.recipe, static, facts, spans, batch_size, data.classes)
+    plain = make_lane(*given)
+    settings = [{a.name: space.values(arm)[a.name] for a in axes} for arm in _extremes(experiment, arms)]
+    check_ranges(plain, settings, table, batch_size)
+    told = probe(plain, axes, {a.name: values[a.name] for a in axes}, table, batch_size)
+
+    platform = jax.default_backend()
+    fit = (len(arms), len(experiment.seed_values), jax.local_device_count())
+    shape = layout.chunk or default_chunk(told, platform, *fit)
+    convolution = layout.convolution or ("patches" if platform == "cpu" else "native")
+    # Lanes that share a batch share the patches of a first convolution; a first matrix product is better made apart.
+    form = Form(patches=told.convolves and convolution == "patches", own_inputs=not told.convolves)
+    lane = make_lane(*given, form) if form != PLAIN else plain
     functions = chunk_functions(lane, shape)
-    hp = abstract({a.name: a.stacked([0]) for a in axes})
-    lowered = lower(functions, shape, hp, table, None)
+    lower_for = ft.partial(lower, functions, shape, abstract({a.name: a.stacked([0]) for a in axes}), table)
     return Program(
         static=space.static_labels(arms[0]),
         arms=tuple(arms),
@@ -167,8 +192,10 @@ def _program(
         batch_size=batch_size,
         probe=told,
         shape=shape,
+        convolution=convolution if told.convolves else None,
         functions=functions,
-        lowered=tuple(x.as_text() for x in lowered),
+        lowered=lower_for(),
+        lower=lower_for,
     )
 
 

@@ -6,22 +6,27 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import jax
 
+from jaxtune import _check
 from jaxtune._errors import InputError, InputTypeError
+from jaxtune._tree import size_bytes
 from jaxtune.checkpoint import RunFolder
 from jaxtune.results import KeptVariables, Result, Variables
 from jaxtune.results._dataset import write_dataset
 from jaxtune.results._variables import places
-from jaxtune.sweep._chunks import chunk_shape
+from jaxtune.sweep._compile import check_devices, compile_program
 from jaxtune.sweep._devices import lane_devices
-from jaxtune.sweep._execute import Outcome, compile_program, run_program
+from jaxtune.sweep._execute import Outcome, run_program
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._gather import Keep, gather, kept_variables
-from jaxtune.sweep._identity import circumstances, fingerprint
+from jaxtune.sweep._identity import circumstances, fingerprint, recorded_layout
+from jaxtune.sweep._layout import layout_given
 from jaxtune.sweep._load import predictor, read_result
-from jaxtune.sweep._programs import Built, Failure, Program, build
+from jaxtune.sweep._memory import Memory, memory_budget, predict_memory
+from jaxtune.sweep._programs import Built, Convolution, Failure, LayoutOf, Program, build
 from jaxtune.sweep._progress import progress_bar
 from jaxtune.training._facts import evaluation_steps
 
@@ -33,7 +38,9 @@ def run(
     progress: bool | None = None,
     keep: Keep = "all",
     force: bool = False,
-    chunk: tuple[int, int] | None = None,
+    chunk: tuple[int, int] | Literal["measure"] | None = None,
+    convolution: Convolution | None = None,
+    memory: int | None = None,
     devices: Sequence[jax.Device] | None = None,
 ) -> Result:
     """Trains every arm with every seed, and returns the result.
@@ -46,7 +53,12 @@ def run(
       keep: of which trials the variables stay: `"all"`, `"best"` (of the arm with the best validation accuracy, or else
         loss), or None.
       force: whether to replace another run that `out` holds.
-      chunk: (arms, seeds) that run together, in place of the default. It changes bits.
+      chunk: (arms, seeds) that run together, in place of the default. It changes bits. `"measure"` compiles and times
+        some shapes, and takes the fastest; a folder remembers which that was.
+      convolution: `"patches"` computes convolutions as patches times a matrix, the default on CPUs; `"native"` by XLA's
+        own operation, the default elsewhere.
+      memory: bytes that the run may hold; None is half of what is free. It decides how many trials run at once, which
+        changes no bit.
       devices: where to run; None takes all devices of JAX's default backend. On CPUs it changes no bit.
 
     Raises:
@@ -67,7 +79,19 @@ def run(
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         _look(folder)
-    built = build(experiment, chunk_shape(chunk))
+    check_devices(where)
+    built = build(experiment, _layout(experiment, folder, chunk, convolution, where))
+    budget = memory_budget(where) if memory is None else _check.count("memory", memory)
+    holds = ft.partial(
+        predict_memory,
+        seeds=len(experiment.seed_values),
+        data=size_bytes(built.table),
+        devices=len(where),
+        budget=budget,
+        keep=keep is not None,
+    )
+    for program in built.programs:
+        holds(program).check(program.shape)
     if folder is not None:
         identity = fingerprint(experiment, built)
         if not force and folder.check(identity):
@@ -77,12 +101,7 @@ def run(
 
     began = time.perf_counter()
 
-    def devices_for(program: Program) -> Sequence[jax.Device]:
-        if devices is not None:
-            return where
-        return where[: program.devices_worth_using(len(where), len(experiment.seed_values), built.steps)]
-
-    outcomes, failures = _train(experiment, built, devices_for, keep is not None, progress, _logger(folder))
+    outcomes, failures = _train(experiment, built, where, holds, keep is not None, progress, _logger(folder))
     for failure in failures:
         settings = ", ".join(f"{k}={v}" for k, v in failure.static.items()) or "all arms"
         reason = failure.trace.strip().splitlines()[-1]
@@ -95,6 +114,19 @@ def run(
     place = places((len(experiment.space), len(experiment.seed_values)), [s.trials for s in stacks])
     variables = KeptVariables(place, [ft.partial(Variables, *s.tree) for s in stacks])
     return Result(dataset, variables, predictor(experiment, built))
+
+
+def _layout(
+    experiment: Experiment,
+    folder: RunFolder | None,
+    chunk: tuple[int, int] | Literal["measure"] | None,
+    convolution: Convolution | None,
+    devices: Sequence[jax.Device],
+) -> LayoutOf:
+    """Returns the layout of every program; what an earlier run in the folder has measured is not measured again."""
+    if chunk == "measure" and folder is not None and (folder.path / "run.json").is_file():
+        return recorded_layout(folder.record()["fingerprint"])
+    return layout_given(experiment, chunk, convolution, devices)
 
 
 def _check_keep(folder: RunFolder, keep: Keep) -> None:
@@ -117,7 +149,8 @@ def _look(folder: RunFolder) -> None:
 def _train(
     experiment: Experiment,
     built: Built,
-    devices_for: Callable[[Program], Sequence[jax.Device]],
+    devices: Sequence[jax.Device],
+    holds: Callable[[Program], Memory],
     variables: bool,
     progress: bool | None,
     log: Callable[..., None],
@@ -130,14 +163,18 @@ def _train(
         for program in built.programs:
             try:
                 began = time.perf_counter()
-                compiled = compile_program(program, experiment, built.table, devices_for(program))
+                memory = holds(program)
+                compiled = compile_program(program, built.table, devices[: memory.devices])
                 log("compiled", static=program.static, seconds=time.perf_counter() - began)
                 began = time.perf_counter()
-                outcomes.append((program, run_program(program, experiment, compiled, ends, variables, report)))
+                outcome = run_program(program, experiment, compiled, ends, variables, report, memory.at_once)
+                outcomes.append((program, outcome))
                 log(
                     "trained",
                     static=program.static,
                     trials=len(program.arms) * len(experiment.seed_values),
+                    at_once=memory.at_once,
+                    segments=outcome.segments,
                     seconds=time.perf_counter() - began,
                 )
             except Exception:

@@ -4,6 +4,7 @@ They take the key, the step and the data apart from the lane's own state. Under 
 unbatched, so that batches, masks and noise are drawn once for all lanes that share a seed.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from jaxtune._keys import key_for, stream_key
 from jaxtune._tree import all_finite, as_arrays, select, with_dtypes_of
 from jaxtune._types import Count, Key, PyTree, Scalar
 from jaxtune.data._batches import Batch, Span, Table, epoch_order, steps_per_epoch, take_batch, take_slice
+from jaxtune.models import with_patches
 from jaxtune.training import _early_stopping
 from jaxtune.training._hyperparameters import Hyperparameters, RunFacts
 from jaxtune.training._objective import Objective, checked, default_loss, mean_loss
@@ -26,6 +28,22 @@ EVALUATION_BATCH = 256
 """Examples per batch of an evaluation: memory does not grow with a split."""
 
 Metrics = dict[str, Scalar]
+
+
+class Form(NamedTuple):
+    """How a lane is computed, which changes its results in rounding only.
+
+    Attributes:
+      patches: convolutions as patches times a matrix.
+      own_inputs: each lane has its copy of a batch that it shares with others. A first layer of shared inputs becomes
+        one wide product, whose result has to be transposed; a copy of the inputs is cheaper.
+    """
+
+    patches: bool
+    own_inputs: bool
+
+
+PLAIN = Form(patches=False, own_inputs=False)
 
 
 class Lane(NamedTuple):
@@ -59,6 +77,7 @@ def make_lane(
     spans: Mapping[str, Span],
     batch_size: int,
     classes: int | None,
+    form: Form = PLAIN,
 ) -> Lane:
     """Returns the lane of a recipe whose static hyperparameters are fixed.
 
@@ -69,12 +88,14 @@ def make_lane(
       spans: where each split lies in the table.
       batch_size: examples per update.
       classes: number of classes, None for regression.
+      form: how it is to be computed.
     """
     n = int(spans["train"].size)
     per_epoch = steps_per_epoch(n, batch_size)
 
     def resolve(hp: Mapping[str, Any]) -> Recipe:
-        return call_recipe(recipe, Hyperparameters({**static, **hp}, facts))
+        made = call_recipe(recipe, Hyperparameters({**static, **hp}, facts))
+        return dataclasses.replace(made, model=with_patches(made.model)) if form.patches else made
 
     def objective_of(made: Recipe, examples: Batch | Table) -> Objective:
         if isinstance(made.loss, Objective):
@@ -118,7 +139,10 @@ def make_lane(
             epoch, position = t // per_epoch, t % per_epoch
             # One condition for all lanes, so that it stays a condition under vmap: the epoch's order is drawn once.
             order = jax.lax.cond((position == 0) | (i == 0), lambda: epoch_order(key, epoch, n), lambda: order)
-            state, value = step(key, t, state, take_batch(table, order, position, batch_size), hp)
+            batch = take_batch(table, order, position, batch_size)
+            if form.own_inputs:
+                batch = batch._replace(x=jax.tree.map(lambda a: _own(a, state.status), batch.x))
+            state, value = step(key, t, state, batch, hp)
             bad = (first_bad == 0) & ~jnp.isfinite(value)
             return state, order, jnp.where(bad, t + 1, first_bad)
 
@@ -212,6 +236,19 @@ def finish(lane: Lane, state: TrainState, table: Table, hp: Mapping[str, Any]) -
     params, model_state, best_step = kept(state, lane.resolve(hp).early_stopping)
     values = lane.evaluate(params, model_state, table, hp, lane.spans["test"])
     return params, model_state, best_step, {f"test_{name}": value for name, value in values.items()}
+
+
+@jax.custom_batching.custom_vmap
+def _own(x: Any, lane: Any) -> Any:
+    """Returns x; under vmap one copy for each lane, where `lane` is anything that differs from lane to lane."""
+    del lane
+    return x
+
+
+@_own.def_vmap
+def _own_for_each(size: int, batched: list[bool], x: Any, lane: Any) -> tuple[Any, bool]:
+    del lane
+    return (x if batched[0] else jnp.broadcast_to(x, (size, *x.shape))), True
 
 
 def _watched(made: Recipe, metrics: Metrics) -> tuple[Scalar, Any]:

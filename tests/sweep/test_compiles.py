@@ -2,6 +2,7 @@
 
 import collections
 import logging
+import random
 import re
 
 import jax
@@ -29,13 +30,27 @@ def compiled(caplog):
 
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("devices", [1, 2])
-def test_a_traced_grid_is_one_program(compiled, devices):
+def test_a_traced_grid_is_one_program(compiled):
     space = jt.grid(l2=[0.0, 1e-4, 1e-3], dropout=[0.0, 0.25, 0.5], lr=[1e-3], patience=[OFF])
     experiment = jt.Experiment(mlp, space, DATA, steps=6, seeds=8, eval_every=3)
-    result = jt.run(experiment, devices=jax.devices()[:devices])
+    result = jt.run(experiment, devices=jax.devices()[:1])
     assert result.dataset["status"].size == 72
-    assert compiled() == {"init_chunk": devices, "advance_chunk": devices, "finish_chunk": devices}
+    assert compiled() == {"init_chunk": 1, "advance_chunk": 1, "finish_chunk": 1}
+
+
+def test_all_devices_share_one_compilation():
+    new = random.SystemRandom().random()  # a program that no cache can hold
+
+    def recipe(hp):
+        model = jt.models.MLP((), hp.run.outputs)
+        return jt.Recipe(model, optimizer=optax.sgd(hp.lr), batch_size=16, penalty=jt.penalties.l2(new))
+
+    events = collections.Counter()
+    jax.monitoring.register_event_listener(lambda event, **_: events.update([event.rpartition("/")[2]]))
+    experiment = jt.Experiment(recipe, jt.grid(lr=[0.1, 0.2]), DATA, steps=4, seeds=8, eval_every=2)
+    jt.run(experiment, devices=jax.devices()[:2])
+    assert events["compile_requests_use_cache"] == 6
+    assert 1 <= events["cache_misses"] <= 3  # the start knows nothing of the penalty, so it may be known
 
 
 @pytest.mark.filterwarnings("default")

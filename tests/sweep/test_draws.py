@@ -10,7 +10,7 @@ from problems import OFF, cnn, digits, mlp
 
 import jaxtune as jt
 from jaxtune.sweep import _jaxpr
-from jaxtune.sweep._programs import build
+from jaxtune.sweep._programs import Layout, build
 
 UNITS = 50
 
@@ -63,7 +63,7 @@ def test_draws_are_not_batched_over_arms(recipe):
     axes = dict(dropout=[0.1, 0.2, 0.3], lr=[1e-3], **(dict(l2=[1e-3], patience=[OFF]) if recipe is mlp else {}))
     experiment = jt.Experiment(recipe, jt.grid(**axes), digits(), steps=4, seeds=2, eval_every=2)
     arms, seeds = 3, 2
-    built = build(experiment, jt.sweep.ChunkShape(arms, seeds))
+    built = build(experiment, lambda static: Layout(jt.sweep.ChunkShape(arms, seeds)))
     (program,) = built.programs
     table, key, numbers = built.table, jax.random.key(0), jnp.zeros(seeds, jnp.uint32)
 
@@ -71,7 +71,7 @@ def test_draws_are_not_batched_over_arms(recipe):
     lane = jax.eval_shape(program.lane.init, key, table, one)
     alone = _jaxpr.draws(jax.make_jaxpr(program.lane.segment)(key, lane, table, one, 0, 2))
 
-    many = {name: np.zeros(arms, np.float32) for name in axes}
+    many = {name: np.zeros((seeds, arms), np.float32) for name in axes}
     chunk = jax.eval_shape(program.functions.init, numbers, table, many)
     together = _jaxpr.draws(jax.make_jaxpr(program.functions.advance)(numbers, chunk, table, many, 0, 2))
     assert len(alone) >= 2 and sorted(together) == sorted((seeds, *shape) for shape in alone)
