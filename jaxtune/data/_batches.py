@@ -3,6 +3,7 @@
 The splits lie behind each other in one table, which is on each device once, whatever the number of lanes.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -22,6 +23,19 @@ class Batch(NamedTuple):
     x: PyTree
     y: Array
     weight: Float[Array, " batch"] | None
+
+
+class Feed(NamedTuple):
+    """Training batches that come from the host, for data that does not fit on a device. All lanes see the same.
+
+    Attributes:
+      segment: `segment(start, length) -> Batch`, the batches of updates start, ..., start + length - 1 as NumPy arrays
+        with the leading axes (length, batch); a function of its arguments alone, called on a thread of its own.
+      example: shapes and types of one batch, as `jax.ShapeDtypeStruct`.
+    """
+
+    segment: Callable[[int, int], Batch]
+    example: Batch
 
 
 class Table(NamedTuple):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxtune._types import PyTree
-from jaxtune.data._batches import Table
+from jaxtune.data._batches import Batch, Table
 from jaxtune.training._lane import Lane, advance, finish
 
 Trial = tuple[int, int]
@@ -83,8 +83,8 @@ class ChunkFunctions(NamedTuple):
 
     Attributes:
       init: `init(seeds, table, hp) -> state`.
-      advance: `advance(seeds, state, table, hp, start, length) -> (state, status, metrics)`, metrics stacked in front
-        in the order of their names; the given state is consumed.
+      advance: `advance(seeds, state, table, hp, start, length, fed) -> (state, status, metrics)`, metrics stacked in
+        front in the order of their names; the given state is consumed; `fed` is None or the segment's batches.
       finish: `finish(seeds, state, table, hp) -> (params, model_state, counters, metrics)`; counters are best step,
         first bad step and what was not finite.
       metric_names: filled in when `advance` and `finish` are traced.
@@ -108,8 +108,8 @@ def chunk_functions(lane: Lane, shape: ChunkShape) -> ChunkFunctions:
         del state
         return lane.init(_key(seed), table, hp)
 
-    def advance_lane(seed: Any, state: Any, hp: Any, table: Table, start: Any, length: Any) -> Any:
-        return advance(lane, _key(seed), state, table, hp, start, length)
+    def advance_lane(seed: Any, state: Any, hp: Any, table: Table, *segment: Any) -> Any:
+        return advance(lane, _key(seed), state, table, hp, *segment)
 
     def finish_lane(seed: Any, state: Any, hp: Any, table: Table) -> Any:
         del seed
@@ -124,8 +124,8 @@ def chunk_functions(lane: Lane, shape: ChunkShape) -> ChunkFunctions:
     def init_chunk(seeds: Any, table: Table, hp: Any) -> Any:
         return _over_lanes(init_lane, shape)(seeds, None, hp, table)
 
-    def advance_chunk(seeds: Any, state: Any, table: Table, hp: Any, start: Any, length: Any) -> Any:
-        state, metrics = _over_lanes(advance_lane, shape)(seeds, state, hp, table, start, length)
+    def advance_chunk(seeds: Any, state: Any, table: Table, hp: Any, start: Any, length: Any, fed: Any) -> Any:
+        state, metrics = _over_lanes(advance_lane, shape)(seeds, state, hp, table, start, length, fed)
         return state, state.status, stack("advance", metrics)
 
     def finish_chunk(seeds: Any, state: Any, table: Table, hp: Any) -> Any:
@@ -166,7 +166,12 @@ def _batched(fn: Callable[..., Any], size: int) -> Callable[..., Any]:
 
 
 def lower(
-    functions: ChunkFunctions, shape: ChunkShape, hp: PyTree, table: Table, device: jax.Device | None = None
+    functions: ChunkFunctions,
+    shape: ChunkShape,
+    hp: PyTree,
+    table: Table,
+    fed: Batch | None = None,
+    device: jax.Device | None = None,
 ) -> tuple[Any, Any, Any]:
     """Returns the three functions of a chunk lowered for a device.
 
@@ -175,6 +180,7 @@ def lower(
       shape: the chunk shape.
       hp: shapes of one lane's traced hyperparameters.
       table: all examples.
+      fed: shapes of the batches of a segment, if they come from the host.
       device: where they will run; None lowers for the default device.
     """
     sharding = None if device is None else jax.sharding.SingleDeviceSharding(device)
@@ -187,7 +193,7 @@ def lower(
     data, count = place(table), place(number)
     init = functions.init.lower(seeds, data, hps)
     state = place(init.out_info)
-    advanced = functions.advance.lower(seeds, state, data, hps, count, count)
+    advanced = functions.advance.lower(seeds, state, data, hps, count, count, place(fed))
     return init, advanced, functions.finish.lower(seeds, state, data, hps)
 
 

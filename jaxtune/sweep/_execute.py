@@ -14,9 +14,11 @@ import jax
 import numpy as np
 
 from jaxtune._types import PyTree
+from jaxtune.data._batches import Batch, Feed
 from jaxtune.sweep._chunks import Chunk, lane_inputs, pack
 from jaxtune.sweep._compile import Compiled
 from jaxtune.sweep._experiment import Experiment
+from jaxtune.sweep._feed import Feeder
 from jaxtune.sweep._programs import Program
 from jaxtune.training import Status
 
@@ -53,6 +55,7 @@ def run_program(
     variables: bool,
     report: Callable[[int, int], None],
     at_once: int | None = None,
+    feed: Feed | None = None,
 ) -> Outcome:
     """Returns the outcome of all trials of a program.
 
@@ -64,6 +67,7 @@ def run_program(
       variables: whether to fetch the kept variables.
       report: called with the numbers of updates made and of trials ended since the last call.
       at_once: most chunks under way; None is all.
+      feed: where training batches come from, if not from the table.
     """
     seeds = experiment.seed_values
     everyone = [(arm, seed) for arm in range(len(program.arms)) for seed in range(len(seeds))]
@@ -71,16 +75,20 @@ def run_program(
     most = at_once or len(waiting)
     stacked = experiment.space.stacked(program.arms)
     record = _Record(program, len(seeds), len(ends), variables)
+    feeder = None if feed is None else Feeder(feed, ends)
     live: list[_RunningChunk] = []
     segments = 0
 
     def start(chunk: Chunk, state: PyTree = None, turn: int = 0) -> _RunningChunk:
         return _RunningChunk(chunk, _least_busy(compiled, live), lane_inputs(chunk, stacked, seeds), state, turn)
 
+    def advance(running: _RunningChunk) -> None:
+        running.advance(ends, None if feeder is None else feeder.batches(running.turn, running.on.device))
+
     while waiting or live:
         while waiting and len(live) < most:
             live.append(start(waiting.popleft()))
-            live[-1].advance(ends)
+            advance(live[-1])
         segments += len(live)
         under_way, live, partial, ending = live, [], [], []
         for running in under_way:
@@ -94,7 +102,7 @@ def run_program(
                 partial.append(running)
             else:
                 live.append(running)
-                running.advance(ends)
+                advance(running)
         for together in _by_turn(partial):
             fewer = pack([trial for c in together for trial, _ in c.which.lanes(c.running)], program.shape)
             if len(fewer) < len(together):
@@ -105,8 +113,10 @@ def run_program(
                 together = [start(chunk, state, together[0].turn) for chunk, state in zip(fewer, states, strict=True)]
             live += together
             for running in together:
-                running.advance(ends)
+                advance(running)
         _balance(live, compiled)
+        if feeder is not None:
+            feeder.forget([running.turn - 1 for running in live])
         for running in ending:
             left = running.n_running if running.turn == len(ends) else 0
             record.end(running)
@@ -133,13 +143,13 @@ class _RunningChunk:
         """Lanes, copies apart, that were running when last fetched."""
         return int(self.running.sum())
 
-    def advance(self, ends: np.ndarray) -> None:
-        """Dispatches the next segment."""
+    def advance(self, ends: np.ndarray, fed: Batch | None) -> None:
+        """Dispatches the next segment, on batches from the host or from the table."""
         start = int(ends[self.turn - 1]) if self.turn else 0
         self.length = int(ends[self.turn]) - start
         self.turn += 1
         numbers = jax.device_put((np.int32(start), np.int32(self.length)), self.on.device)
-        self.state, *self._pending = self.on.advance(self._seeds, self.state, self.on.table, self._hp, *numbers)
+        self.state, *self._pending = self.on.advance(self._seeds, self.state, self.on.table, self._hp, *numbers, fed)
 
     def fetch(self) -> tuple[np.ndarray, np.ndarray]:
         """Waits for the segment, and returns status (seeds, arms) and metrics (metrics, seeds, arms)."""
@@ -227,7 +237,8 @@ def _by_turn(chunks: Sequence[_RunningChunk]) -> list[list[_RunningChunk]]:
 
 
 def _load(compiled: Sequence[Compiled], live: Sequence[_RunningChunk]) -> dict[jax.Device, int]:
-    return {c.device: sum(chunk.on.device == c.device for chunk in live) for c in compiled}
+    busy = collections.Counter(chunk.on.device for chunk in live)
+    return {c.device: busy[c.device] for c in compiled}
 
 
 def _least_busy(compiled: Sequence[Compiled], live: Sequence[_RunningChunk]) -> Compiled:
@@ -236,8 +247,11 @@ def _least_busy(compiled: Sequence[Compiled], live: Sequence[_RunningChunk]) -> 
 
 
 def _balance(live: Sequence[_RunningChunk], compiled: Sequence[Compiled]) -> None:
-    """Moves chunks from the busiest device to the least busy one while that evens them out."""
+    """Moves chunks from busier devices to less busy ones while that evens them out."""
+    load = _load(compiled, live)
     for chunk in live:
-        load, idle = _load(compiled, live), _least_busy(compiled, live)
+        idle = min(compiled, key=lambda c: load[c.device])
         if load[chunk.on.device] - load[idle.device] > 1:
+            load[chunk.on.device] -= 1
+            load[idle.device] += 1
             chunk.move(idle)

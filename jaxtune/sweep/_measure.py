@@ -47,7 +47,7 @@ def _seconds_per_step(program: Program, experiment: Experiment, compiled: Compil
     def timed(state: Any, length: int) -> tuple[Any, float]:
         numbers = jax.device_put((np.int32(0), np.int32(length)), compiled.device)
         began = time.perf_counter()
-        state, *rest = compiled.advance(seeds, state, compiled.table, hp, *numbers)
+        state, *rest = compiled.advance(seeds, state, compiled.table, hp, *numbers, None)
         jax.block_until_ready(rest)
         return state, time.perf_counter() - began
 

@@ -11,13 +11,14 @@ import numpy as np
 
 from jaxtune._errors import InputError, JaxtuneError
 from jaxtune.checkpoint import text_hash
-from jaxtune.data._batches import Table, make_table, steps_per_epoch
+from jaxtune.data._batches import Batch, Feed, Table, make_table, steps_per_epoch
 from jaxtune.sweep._chunks import ChunkFunctions, ChunkShape, chunk_functions, count_chunks, lower
 from jaxtune.sweep._default_chunk import default_chunk
 from jaxtune.sweep._experiment import Experiment
+from jaxtune.sweep._feed import longest_segment
 from jaxtune.sweep._probe import Probe, abstract, check_ranges, probe
 from jaxtune.sweep._use import check_use
-from jaxtune.training._facts import batch_size_of, default_eval_every, facts_of
+from jaxtune.training._facts import batch_size_of, default_eval_every, evaluation_steps, facts_of
 from jaxtune.training._lane import PLAIN, Form, Lane, make_lane
 
 Convolution = Literal["patches", "native"]
@@ -97,7 +98,7 @@ class Built(NamedTuple):
     eval_every: int
 
 
-def build(experiment: Experiment, layout_of: LayoutOf) -> Built:
+def build(experiment: Experiment, layout_of: LayoutOf, feed: Feed | None = None) -> Built:
     """Returns the programs of an experiment, traced and lowered.
 
     A program whose recipe raises something that is not jaxtune's own verdict is a failure; if all do, it is raised.
@@ -108,13 +109,15 @@ def build(experiment: Experiment, layout_of: LayoutOf) -> Built:
     groups = _groups(experiment)
     table, spans = make_table(experiment.data)
     steps = _steps(experiment, [arms[0] for arms in groups])
+    eval_every = experiment.eval_every or default_eval_every(steps)
+    fed = None if feed is None else longest_segment(feed, evaluation_steps(steps, eval_every))
     programs: list[Program] = []
     failures: list[Failure] = []
     first: Exception | None = None
     for arms in groups:
         static = experiment.space.static_labels(arms[0])
         try:
-            programs.append(_program(experiment, arms, table, spans, steps, layout_of(static)))
+            programs.append(_program(experiment, arms, table, spans, steps, layout_of(static), fed))
         except JaxtuneError:
             raise
         except Exception as error:
@@ -124,7 +127,7 @@ def build(experiment: Experiment, layout_of: LayoutOf) -> Built:
         raise first
     if not failures:
         check_use(experiment.space, programs)
-    return Built(programs, failures, table, steps, experiment.eval_every or default_eval_every(steps))
+    return Built(programs, failures, table, steps, eval_every)
 
 
 def _groups(experiment: Experiment) -> list[list[int]]:
@@ -163,7 +166,9 @@ def _steps(experiment: Experiment, arms: Sequence[int]) -> int:
     return steps
 
 
-def _program(experiment: Experiment, arms: list[int], table: Table, spans: Any, steps: int, layout: Layout) -> Program:
+def _program(
+    experiment: Experiment, arms: list[int], table: Table, spans: Any, steps: int, layout: Layout, fed: Batch | None
+) -> Program:
     space, data = experiment.space, experiment.data
     values = space.values(arms[0])
     batch_size = batch_size_of(experiment.recipe, values, data, steps)
@@ -184,7 +189,7 @@ def _program(experiment: Experiment, arms: list[int], table: Table, spans: Any, 
     form = Form(patches=told.convolves and convolution == "patches", own_inputs=not told.convolves)
     lane = make_lane(*given, form) if form != PLAIN else plain
     functions = chunk_functions(lane, shape)
-    lower_for = ft.partial(lower, functions, shape, abstract({a.name: a.stacked([0]) for a in axes}), table)
+    lower_for = ft.partial(lower, functions, shape, abstract({a.name: a.stacked([0]) for a in axes}), table, fed)
     return Program(
         static=space.static_labels(arms[0]),
         arms=tuple(arms),
@@ -194,7 +199,7 @@ def _program(experiment: Experiment, arms: list[int], table: Table, spans: Any, 
         shape=shape,
         convolution=convolution if told.convolves else None,
         functions=functions,
-        lowered=lower_for(),
+        lowered=lower_for(jax.local_devices()[0]),
         lower=lower_for,
     )
 

@@ -54,7 +54,8 @@ class Lane(NamedTuple):
     Attributes:
       init: `init(key, table, hp) -> state`.
       step: `step(key, t, state, batch, hp) -> (state, loss)`: update number t, counted from 0.
-      segment: `segment(key, state, table, hp, start, length) -> (state, first_bad_step)`: `length` updates.
+      segment: `segment(key, state, table, hp, start, length, fed=None) -> (state, first_bad_step)`: `length` updates, on
+        batches of the table, or on those of `fed`, one after the other along its leading axis.
       evaluate: `evaluate(params, model_state, table, hp, span) -> metrics` on one split.
       resolve: `resolve(hp) -> Recipe`.
       spans: where each split lies in the table.
@@ -131,15 +132,29 @@ def make_lane(
         return with_dtypes_of(state, new), value
 
     def segment(
-        key: Key, state: TrainState, table: Table, hp: Mapping[str, Any], start: Count, length: Count | int
+        key: Key,
+        state: TrainState,
+        table: Table,
+        hp: Mapping[str, Any],
+        start: Count,
+        length: Count | int,
+        fed: Batch | None = None,
     ) -> tuple[TrainState, Count]:
+        def drawn(i: Count, order: Any) -> tuple[Any, Batch]:
+            epoch, position = (start + i) // per_epoch, (start + i) % per_epoch
+            # One condition for all lanes, so that it stays a condition under vmap: the epoch's order is drawn once.
+            order = jax.lax.cond((position == 0) | (i == 0), lambda: epoch_order(key, epoch, n), lambda: order)
+            return order, take_batch(table, order, position, batch_size)
+
+        def given(i: Count, order: Any) -> tuple[Any, Batch]:
+            return order, jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False), fed)
+
+        next_batch, nothing = (drawn, jnp.zeros(n, jnp.int32)) if fed is None else (given, None)
+
         def body(i: Count, carry: Any) -> Any:
             state, order, first_bad = carry
             t = start + i
-            epoch, position = t // per_epoch, t % per_epoch
-            # One condition for all lanes, so that it stays a condition under vmap: the epoch's order is drawn once.
-            order = jax.lax.cond((position == 0) | (i == 0), lambda: epoch_order(key, epoch, n), lambda: order)
-            batch = take_batch(table, order, position, batch_size)
+            order, batch = next_batch(i, order)
             if form.own_inputs:
                 batch = batch._replace(x=jax.tree.map(lambda a: _own(a, state.status), batch.x))
             state, value = step(key, t, state, batch, hp)
@@ -147,7 +162,7 @@ def make_lane(
             return state, order, jnp.where(bad, t + 1, first_bad)
 
         # A loop with a traced number of turns is never unrolled: bits do not depend on how a run is cut into segments.
-        carry = (state, jnp.zeros(n, jnp.int32), jnp.array(0))
+        carry = (state, nothing, jnp.array(0))
         state, _, first_bad = jax.lax.fori_loop(0, length, body, carry)
         return state, first_bad
 
@@ -179,7 +194,14 @@ def make_lane(
 
 
 def advance(
-    lane: Lane, key: Key, state: TrainState, table: Table, hp: Mapping[str, Any], start: Count, length: Count | int
+    lane: Lane,
+    key: Key,
+    state: TrainState,
+    table: Table,
+    hp: Mapping[str, Any],
+    start: Count,
+    length: Count | int,
+    fed: Batch | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Returns the lane after a segment and an evaluation, and the metrics of that evaluation.
 
@@ -194,9 +216,10 @@ def advance(
       hp: traced hyperparameters.
       start: updates done before.
       length: updates to do.
+      fed: the batches to do them on, or None to draw them from the table.
     """
     made = lane.resolve(hp)
-    trained, first_bad = lane.segment(key, state, table, hp, start, length)
+    trained, first_bad = lane.segment(key, state, table, hp, start, length, fed)
     now = jnp.asarray(start + length, jnp.int32)
 
     metrics: Metrics = {}
