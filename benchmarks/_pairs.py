@@ -1,18 +1,6 @@
 """What is measured side by side: in alternating order, compared pair by pair."""
 
 import statistics
-from typing import NamedTuple
-
-
-class Ratio(NamedTuple):
-    """A median of ratios with its 95% interval."""
-
-    median: float
-    low: float
-    high: float
-
-    def __str__(self):
-        return f"{self.median:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 def alternate(pairs, runs):
@@ -25,16 +13,24 @@ def alternate(pairs, runs):
 
 
 def compare(above, below):
-    """Returns the `Ratio` of what was measured in pairs."""
-    return median_interval([a / b for a, b in zip(above, below, strict=True)])
+    """Returns the ratios of what was measured in pairs, their median and its interval."""
+    ratios = [a / b for a, b in zip(above, below, strict=True)]
+    median, low, high = median_interval(ratios)
+    return {"ratios": ratios, "median": median, "interval": [low, high]}
+
+
+def text(compared, digits=3):
+    """Returns what `compare` gives as text."""
+    low, high = compared["interval"]
+    return f"{compared['median']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def median_interval(ratios):
-    """Returns the `Ratio` of some ratios. Below six of them the interval is their range, and covers less."""
+    """Returns the median, and the two ends of its 95% interval; of fewer than six the interval is the range."""
     ordered = sorted(ratios)
     # The interval between the k-th smallest and the k-th largest covers the median with probability 1 - 2 P(B < k).
     k = next(k for k in range(len(ordered) // 2, -1, -1) if k == 0 or _tail(len(ordered), k) <= 0.025)
-    return Ratio(statistics.median(ordered), ordered[max(k - 1, 0)], ordered[-max(k, 1)])
+    return statistics.median(ordered), ordered[max(k - 1, 0)], ordered[-max(k, 1)]
 
 
 def _tail(n, k):

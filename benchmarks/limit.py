@@ -1,10 +1,11 @@
 """How much of the machine's matrix-product rate the training steps reach: FLOP/s against NumPy's, in alternating pairs.
 
-    python benchmarks/limit.py [--models mlp,cnn] [--steps 300] [--seconds 1] [--pairs 9] [--quick] [--json FILE]
+    python benchmarks/limit.py [--models mlp,cnn] [--steps 500] [--seconds 1] [--pairs 9] [--quick] [--json FILE]
 
 Unmodified Linen models train on digits, batch 64, AdamW: 16 learning rates x 4 seeds, one evaluation at the end, which
-is in the time; compilation is not. A step's floating-point operations are those of its matrix products, counted here
-from the shapes and compared with what `jt.plan` says; all else that a step does costs time and counts for nothing.
+is in the time and worth some 12 updates; compilation is not. A step's floating-point operations are those of its matrix
+products, counted here from the shapes and compared with what `jt.plan` says; all else that a step does costs time and
+counts for nothing.
 
 The rates are NumPy's, float32, in processes of one thread, one process per core, all at once: of the products of the
 same step, forward, kernel gradient and input gradient, one after the other on data that stays in the cache; and of
@@ -20,8 +21,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
-from _pairs import alternate, compare
+from _pairs import alternate, compare, text
 from _report import cores, print_table, write_json
 from _training import BATCH, MODELS, Training, linen_experiment
 
@@ -36,6 +38,13 @@ ARMS, SEEDS = 16, 4
 ONE_THREAD = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
+
+
+class Rate(NamedTuple):
+    """FLOP/s, and how many cores were at work on average."""
+
+    flops: float
+    busy: float
 
 
 class Multipliers:
@@ -58,13 +67,14 @@ class Multipliers:
             process.wait()
 
     def rate(self, job, seconds, processes=None):
-        """Returns the FLOP/s of some processes together, by default of all, which begin at the same time."""
+        """Returns the `Rate` of some processes together, by default of all, which begin at the same time."""
         begin = time.monotonic() + 0.05
         chosen = self._processes[:processes]
         for process in chosen:
             process.stdin.write(json.dumps([job, begin, seconds]) + "\n")
             process.stdin.flush()
-        return sum(flops / took for flops, took in [_answer(process) for process in chosen])
+        answers = [_answer(process) for process in chosen]
+        return Rate(sum(flops / wall for flops, wall, _ in answers), sum(cpu / wall for _, wall, cpu in answers))
 
 
 def _answer(process):
@@ -77,7 +87,7 @@ def _answer(process):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=lambda text: text.split(","), default=list(LAYERS))
-    parser.add_argument("--steps", type=int, help="updates of each trial, 300 by default")
+    parser.add_argument("--steps", type=int, help="updates of each trial, 500 by default")
     parser.add_argument("--seconds", type=float, help="that a rate is measured for, 1 by default")
     parser.add_argument("--pairs", type=int, help="9 by default")
     parser.add_argument("--quick", action="store_true", help="a tiny version, to see that it works")
@@ -85,7 +95,7 @@ def main():
     given = parser.parse_args()
     if not set(given.models) <= set(LAYERS) & set(MODELS):
         parser.error(f"--models are some of {', '.join(LAYERS)}")
-    steps, pairs = given.steps or (20 if given.quick else 300), given.pairs or (2 if given.quick else 9)
+    steps, pairs = given.steps or (20 if given.quick else 500), given.pairs or (2 if given.quick else 9)
     seconds, side = given.seconds or (0.1 if given.quick else 1.0), 512 if given.quick else 2048
 
     shapes = {name: products(name) for name in given.models}
@@ -125,17 +135,18 @@ def measure(name, multipliers, steps, pairs, seconds):
     given = alternate(pairs, runs)
     found = {}
     for n in sorted({n for n, _ in runs}, reverse=True):
-        took = [run.seconds for run in given[n, "training"]]
-        achieved = [flops * training.trials * steps / t for t in took]
+        trained, own, square = (given[n, what] for what in ("training", "own", "square"))
+        achieved = [flops * training.trials * steps / run.seconds for run in trained]
         found[n] = {
-            "seconds": took,
-            "busy": [run.busy for run in given[n, "training"]],
+            "seconds": [run.seconds for run in trained],
+            "lane_step_us": statistics.median(run.seconds for run in trained) / (training.trials * steps) * 1e6,
             "achieved": achieved,
-            "lane_step_us": statistics.median(took) / (training.trials * steps) * 1e6,
-            "own": given[n, "own"],
-            "square": given[n, "square"],
-            "achieved_by_own": compare(achieved, given[n, "own"]),
-            "achieved_by_square": compare(achieved, given[n, "square"]),
+            "own": [rate.flops for rate in own],
+            "square": [rate.flops for rate in square],
+            "busy": statistics.median(run.busy for run in trained),
+            "numpy_busy": statistics.median(rate.busy for rate in (*own, *square)),
+            "achieved_by_own": compare(achieved, [rate.flops for rate in own]),
+            "achieved_by_square": compare(achieved, [rate.flops for rate in square]),
         }
     return {"flops": flops, "chunk": training.program.shape, "devices": found}
 
@@ -152,13 +163,19 @@ def _print(title, devices, side):
 
     rows = [
         (
-            *(str(n), f"{found['lane_step_us']:.1f}", f"{statistics.median(found['busy']):.2f}"),
-            *(giga(found["achieved"]), giga(found["own"]), str(found["achieved_by_own"])),
-            *(giga(found["square"]), str(found["achieved_by_square"])),
+            *(str(n), f"{found['lane_step_us']:.1f}", f"{found['busy']:.2f}"),
+            *(giga(found["achieved"]), giga(found["own"]), text(found["achieved_by_own"])),
+            *(giga(found["square"]), text(found["achieved_by_square"])),
         )
         for n, found in devices.items()
     ]
     print_table(title, header, rows)
+    for n, found in devices.items():
+        wanted = cores() if n > 1 else 1
+        if found["numpy_busy"] < 0.9 * wanted:
+            print(
+                f"NumPy's {wanted} processes had {found['numpy_busy']:.2f} cores: something else runs on this machine."
+            )
 
 
 if __name__ == "__main__":

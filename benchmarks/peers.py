@@ -14,11 +14,9 @@ trials by more than 0.01 and three standard errors has done another job: its row
 """
 
 import argparse
-import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -28,11 +26,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from _report import cores, print_table, write_json
 
 import jaxtune as jt
 
 FOLDER = Path(__file__).parent / "peers"
 ENVIRONMENT = {"KERAS_BACKEND": "jax"}
+PACKAGES = ("jax", "flax", "optax", "keras", "keras-tuner", "torch", "optuna", "numpy")
 SEEDS = 8
 
 
@@ -126,9 +126,9 @@ class Bench:
 
     def compare(self, name, whole, pairs, budget):
         """Returns the row of a peer, with everything that was measured."""
-        peer, cores = PEERS[name], _cores()
+        peer, n_cores = PEERS[name], cores()
         smaller, parallel, runs, estimate = whole.loose(peer.vectorized), 1, {}, 0.0
-        tried = (1, cores) if peer.parallel and cores > 1 else (1,)
+        tried = (1, n_cores) if peer.parallel and n_cores > 1 else (1,)
         if smaller:
             runs = {n: self.run(name, smaller[1], n) for n in tried}
             parallel = min(runs, key=lambda n: runs[n].seconds)
@@ -145,7 +145,7 @@ class Bench:
                 measured["accuracy"] = made[-1].accuracy
                 measured["runs"].append([run._asdict() for run in made])
         ratios = [a / b for a, b in zip(measured["peer"], measured["jaxtune"], strict=True)]
-        notes = [f"{parallel} of {cores} cores"] if peer.parallel else []
+        notes = [f"{parallel} of {n_cores} cores"] if peer.parallel else []
         if len(sizes) > 1:
             ran = sizes[1]
             by_steps = f"{ran.steps} of {whole.steps} updates"
@@ -196,9 +196,7 @@ def main():
             mine = [_row(bench, name, whole, given) for name in given.peers]
             _print_table(model, whole, given.pairs, mine)
             rows += mine
-    if given.json:
-        with open(given.json, "w") as file:
-            json.dump({"job": whole._asdict(), "rows": rows, **_circumstances()}, file, indent=1)
+    write_json(given.json, {"job": whole._asdict(), "rows": rows}, PACKAGES)
     return int(any("error" in row or not row.get("agreement", {"agrees": True})["agrees"] for row in rows))
 
 
@@ -248,25 +246,11 @@ def _print_table(model, whole, pairs, rows):
                 f"{agreement['peer']:.4f} ({agreement['jaxtune']:.4f})",
             ]
         table.append((PEERS[row["peer_name"]].title, *cells, row["note"]))
-    widths = [max(map(len, column)) for column in zip(header, *table, strict=True)]
-    lines = [" | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in (header, *table)]
-    print(f"\n{model}: {whole.trials} trials x {whole.steps} updates, whole processes, medians of {pairs} pairs")
-    print("\n".join([lines[0], "-|-".join("-" * w for w in widths), *lines[1:]]), flush=True)
-
-
-def _circumstances():
-    names = ("jax", "flax", "optax", "keras", "keras-tuner", "torch", "optuna", "numpy")
-    versions = {}
-    for name in names:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = None
-    return {"versions": versions, "cores": _cores(), "machine": platform.machine(), "python": platform.python_version()}
-
-
-def _cores():
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    print_table(
+        f"{model}: {whole.trials} trials x {whole.steps} updates, whole processes, medians of {pairs} pairs",
+        header,
+        table,
+    )
 
 
 def _cube(accuracy, size):

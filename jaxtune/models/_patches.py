@@ -29,6 +29,8 @@ def with_patches(model: Model) -> Model:
     def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key, train: bool) -> tuple[Any, PyTree]:
         plain = ft.partial(model.apply, key=key, train=train)
         closed, shapes = jax.make_jaxpr(plain, return_shape=True)(params, state, x)
+        if not replaceable(closed.jaxpr):
+            return plain(params, state, x)
         flat = _evaluate(closed.jaxpr, closed.consts, jax.tree.leaves((params, state, x)))
         return jax.tree.unflatten(jax.tree.structure(shapes), flat)
 

@@ -4,12 +4,15 @@ XLA's own convolution is slow in a loop on a CPU, and one kernel per lane makes 
 matrix products are fast there. Both functions can be differentiated in either mode, any number of times.
 """
 
+import functools as ft
 import itertools
 import math
+import operator
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxtune._errors import InputError
 from jaxtune._types import Array, Float
@@ -52,18 +55,16 @@ def convolve(
     if x.ndim != kernel.ndim or x.shape[-1] != per_group * groups or features % groups:
         reason = f"it does not fit inputs of shape {x.shape} in {groups} groups"
         raise InputError("kernel", f"shape {kernel.shape}", reason, "Channels come last, features are the last axis.")
-    slices = _slices(x, window, strides, padding, dilation, jnp.zeros((), x.dtype))
+    slices = _slices(x, window, strides, padding, dilation, 0.0)
+    n, shape = len(slices), slices[0].shape[:-1]
     if groups == 1:
-        patches = jnp.stack(slices, -2)
-        return patches.reshape(*patches.shape[:-2], -1) @ kernel.reshape(-1, features)
-    shape = slices[0].shape[:-1]
+        return jnp.stack(slices, -2).reshape(*shape, n * per_group) @ kernel.reshape(-1, features)
     if per_group == 1:  # of each channel on its own there is no matrix to make
-        entries = kernel.reshape(-1, groups, features // groups)
-        return jnp.asarray(sum(part[..., None] * k for part, k in zip(slices, entries, strict=True))).reshape(
-            *shape, features
-        )
-    patches = jnp.stack(slices, -2).reshape(*shape, len(slices), groups, per_group)
-    matrix = kernel.reshape(len(slices), per_group, groups, features // groups)
+        entries = kernel.reshape(n, *(1 for _ in shape), groups, features // groups)
+        products = (part[..., None] * entry for part, entry in zip(slices, entries, strict=True))
+        return ft.reduce(operator.add, products).reshape(*shape, features)
+    patches = jnp.stack(slices, -2).reshape(*shape, n, groups, per_group)
+    matrix = kernel.reshape(n, per_group, groups, features // groups)
     return jnp.einsum("...wgc,wcgf->...gf", patches, matrix).reshape(*shape, features)
 
 
@@ -84,18 +85,17 @@ def max_pool(
       strides: steps between windows, per spatial dimension; None is the window, so that none overlap.
       padding: `"SAME"`, `"VALID"`, or (low, high) per spatial dimension.
     """
-    lowest = jnp.array(-jnp.inf, x.dtype)
     strides = window if strides is None else strides
 
     @jax.custom_jvp
     def pool(x: Array) -> Array:
-        return _maximum(_slices(x, window, strides, padding, None, lowest))
+        return _maximum(_slices(x, window, strides, padding, None, -np.inf))
 
     @pool.defjvp
     def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-        parts = _slices(primals[0], window, strides, padding, None, lowest)
-        moved = _slices(tangents[0], window, strides, padding, None, jnp.zeros_like(lowest))
-        top = _maximum(parts)
+        parts = _slices(primals[0], window, strides, padding, None, -np.inf)
+        moved = _slices(tangents[0], window, strides, padding, None, 0.0)
+        top = pool(primals[0])  # and not of the parts, so that derivatives of it follow this rule too
         ties = sum((part == top).astype(x.dtype) for part in parts)
         change = sum(jnp.where(p == top, m, 0) for p, m in zip(parts, moved, strict=True))
         return top, jnp.asarray(change / ties)
@@ -116,15 +116,19 @@ def _slices(
     strides: Sequence[int] | None,
     padding: Padding,
     dilation: Sequence[int] | None,
-    fill: Array,
+    fill: float,
 ) -> list[Array]:
     """Returns for every position in the window what it meets in x, each of shape (batch, *out, channels)."""
     n = len(window)
-    strides, dilation = strides or (1,) * n, dilation or (1,) * n
+    strides = (1,) * n if strides is None else strides
+    dilation = (1,) * n if dilation is None else dilation
+    for name, steps in ("strides", strides), ("dilation", dilation):
+        if min(steps, default=1) < 1:
+            raise InputError(name, tuple(steps), "steps are at least 1", "Pass 1 for every dimension that has none.")
     reach = [d * (w - 1) + 1 for w, d in zip(window, dilation, strict=True)]
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(x.shape[1:-1], reach, strides, padding)
-    x = jax.lax.pad(x, fill, [(0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)])
+    x = jax.lax.pad(x, np.array(fill, x.dtype), [(0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)])
     out = [(size - r) // s + 1 for size, r, s in zip(x.shape[1:-1], reach, strides, strict=True)]
     if min(out, default=1) < 1:
         raise InputError("window", tuple(window), f"it is larger than the padded input {x.shape}", "Pad, or shrink it.")

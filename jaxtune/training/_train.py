@@ -12,7 +12,7 @@ from jaxtune._types import Array, Float, Int, Key
 from jaxtune.data._batches import make_table
 from jaxtune.data._splits import Splits
 from jaxtune.training._facts import batch_size_of, default_eval_every, evaluation_steps, facts_of
-from jaxtune.training._lane import Metrics, advance, make_lane
+from jaxtune.training._lane import Form, Metrics, advance, make_lane
 from jaxtune.training._recipe import RecipeFn
 from jaxtune.training._state import Status, TrainState
 
@@ -62,7 +62,8 @@ def train(
         raise InputError("eval_every", eval_every, f"it is more than the {steps} steps", "Evaluate at least once.")
     table, spans = make_table(data)
     batch_size = batch_size_of(recipe, hp, data, steps)
-    lane = make_lane(recipe, {}, facts_of(data, steps, batch_size), spans, batch_size, data.classes)
+    form = Form(patches=jax.default_backend() == "cpu", own_inputs=False)
+    lane = make_lane(recipe, {}, facts_of(data, steps, batch_size), spans, batch_size, data.classes, form)
     table = jax.tree.map(jnp.asarray, table)
     hp = dict(hp)
 

@@ -72,7 +72,7 @@ def windows(draw):
     return (*map(sum, zip(least, more, strict=True)),), window, dilation, dict(strides=strides, padding=padding)
 
 
-@settings(max_examples=60, **SETTINGS)
+@settings(max_examples=50, **SETTINGS)
 @given(
     windows(),
     st.integers(1, 3),

@@ -46,7 +46,9 @@ def test_a_sweep_that_does_not_fit_runs_in_waves_with_the_same_bits():
 
 @pytest.mark.parametrize("ask", [jt.run, jt.plan])
 def test_a_sweep_of_which_no_chunk_fits_is_refused(ask, tmp_path):
-    with pytest.raises(ValueError, match=r"`memory` is '100 kB': a single chunk of 1 arms x 4 seeds needs .* Use fewer"):
+    with pytest.raises(
+        ValueError, match=r"`memory` is '100 kB': a single chunk of 1 arms x 4 seeds needs .* Use fewer"
+    ):
         ask(experiment(), memory=100_000, **({"out": tmp_path / "run"} if ask is jt.run else {}))
     assert not (tmp_path / "run").exists()
 
