@@ -130,6 +130,10 @@ class Plan:
             for row in table
         ]
         notes = [note for i, p in enumerate(self.programs) if (note := _emptiness(i, p, self.seeds))]
+        forms = {"patches": "as patches times a matrix", "native": "by XLA's own operation"}
+        notes += [
+            f"program {i}: convolutions {forms[p.convolution]}" for i, p in enumerate(self.programs) if p.convolution
+        ]
         notes += [
             f"program {i}: {p.memory.at_once} of {p.chunks} chunks at once, for {si(p.memory.budget, 'B')} of memory"
             for i, p in enumerate(self.programs)

@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from flax import nnx
+from flax import linen as nn, nnx
 from problems import OFF, cnn, digits, linear, mlp
 
 import jaxtune as jt
-from jaxtune.sweep import _jaxpr
+from jaxtune.sweep import _jaxpr, _measure
+from jaxtune.sweep._compile import compile_program
+from jaxtune.sweep._programs import Layout, build
 
 DATA = digits()
 
@@ -91,3 +93,78 @@ def test_used_inputs_are_seen_through_inner_programs():
         return jax.jit(lambda a, b: (a * 2, b))(a, b)[0] + 0 * c
 
     assert _jaxpr.used_inputs(jax.make_jaxpr(f)(1.0, 1.0, 1.0, 1.0)) == [True, False, True, False]
+
+
+def test_the_form_of_convolutions_is_said_and_can_be_chosen():
+    experiment = jt.Experiment(cnn, jt.grid(lr=[0.1], dropout=[0.5]), DATA, steps=4)
+    plan = jt.plan(experiment)
+    assert plan.programs[0].convolution == "patches" and "program 0: convolutions as patches times a matrix" in str(
+        plan
+    )
+    native = jt.plan(experiment, convolution="native")
+    assert native.programs[0].convolution == "native" and "convolutions by XLA's own operation" in str(native)
+    assert native.programs[0].flops == plan.programs[0].flops
+    assert jt.plan(jt.Experiment(linear, jt.grid(lr=[0.1]), DATA, steps=4)).programs[0].convolution is None
+    with pytest.raises(ValueError, match="`convolution` is 'fast'"):
+        jt.plan(experiment, convolution="fast")
+
+
+def lowered(recipe, **layout):
+    experiment = jt.Experiment(recipe, jt.grid(lr=[0.1], dropout=[0.5]), DATA, steps=4)
+    (program,) = build(experiment, lambda static: Layout(**layout)).programs
+    return program.lowered[1].as_text()
+
+
+def test_unmodified_flax_convolutions_are_replaced_in_lanes():
+    class Linen(nn.Module):
+        rate: float
+
+        @nn.compact
+        def __call__(self, x, train=False):
+            x = nn.max_pool(nn.Conv(4, (3, 3))(x), (2, 2), strides=(2, 2))
+            return nn.Dense(10)(jt.nn.linen.Dropout(self.rate)(x.reshape(x.shape[0], -1), deterministic=not train))
+
+    class Nnx(nnx.Module):
+        def __init__(self, rate, rngs):
+            self.conv, self.dense = nnx.Conv(1, 4, (3, 3), rngs=rngs), nnx.Linear(64, 10, rngs=rngs)
+            self.dropout = jt.nn.nnx.Dropout(rate, rngs=rngs)
+
+        def __call__(self, x):
+            x = nnx.max_pool(self.conv(x), (2, 2), strides=(2, 2))
+            return self.dense(self.dropout(x.reshape(x.shape[0], -1)))
+
+    for model in (lambda hp: Linen(hp.dropout), lambda hp: lambda rngs: Nnx(hp.dropout, rngs)):
+
+        def recipe(hp, model=model):
+            return jt.Recipe(model(hp), optimizer=optax.sgd(hp.lr), batch_size=16)
+
+        for convolution, there in ("patches", False), ("native", True):
+            text = lowered(recipe, convolution=convolution)
+            assert ("stablehlo.convolution" in text) == ("reduce_window" in text) == there
+
+
+@pytest.mark.parametrize("out", [True, False])
+def test_a_measured_chunk_is_remembered_by_the_folder(out, tmp_path, monkeypatch):
+    asked = []
+
+    def seconds(program, experiment, compiled):
+        asked.append(program.shape)
+        return {(2, 1): 1.0, (1, 4): 1.5}[program.shape]
+
+    monkeypatch.setattr(_measure, "SHAPES", (jt.sweep.ChunkShape(2, 1), jt.sweep.ChunkShape(1, 4)))
+    monkeypatch.setattr(_measure, "_seconds_per_step", seconds)
+    experiment = jt.Experiment(linear, jt.grid(lr=[0.1, 0.2]), DATA, steps=4, seeds=2, eval_every=2)
+    # Two chunks of (2, 1) at 1.0 take longer than one of (1, 4) at 1.5.
+    assert jt.plan(experiment, chunk="measure").programs[0].chunk == (1, 4) and asked == [(2, 1), (1, 4)]
+    folder = tmp_path / "run" if out else None
+    jt.run(experiment, chunk="measure", out=folder)
+    asked.clear()
+    jt.run(experiment, chunk="measure", out=folder)
+    assert len(asked) == (0 if out else 2)
+
+
+def test_a_timing_is_a_time():
+    experiment = jt.Experiment(linear, jt.grid(lr=[0.1]), DATA, steps=4, seeds=2, eval_every=2)
+    built = build(experiment, lambda static: Layout())
+    (compiled,) = compile_program(built.programs[0], built.table, jax.devices()[:1])
+    assert 1e-7 < _measure._seconds_per_step(built.programs[0], experiment, compiled) < 1.0
