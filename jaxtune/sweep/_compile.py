@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxtune._errors import InputError
 from jaxtune.data._batches import Table
 from jaxtune.sweep._programs import Program
 
@@ -118,15 +117,3 @@ def _one_entry_for_all_devices() -> Iterator[None]:
         yield
     finally:
         cache.get_cache_key = key_of
-
-
-def check_devices(devices: Sequence[jax.Device]) -> None:
-    """Refuses devices that a program compiled for the default backend cannot run on."""
-    kinds = {d.platform for d in devices} | {jax.default_backend()}
-    if len(kinds) > 1:
-        raise InputError(
-            "devices",
-            devices,
-            f"programs are compiled for JAX's default backend, {jax.default_backend()}",
-            "Choose the backend with JAX_PLATFORMS.",
-        )

@@ -106,10 +106,12 @@ def run_program(
         for together in _by_turn(partial):
             fewer = pack([trial for c in together for trial, _ in c.which.lanes(c.running)], program.shape)
             if len(fewer) < len(together):
-                states = [gather_lanes(chunk, together) for chunk in fewer]
+                states = gather_lanes(fewer, together)
                 for running in together:
-                    running.finish(running.which.real & ~running.running)
-                    ending.append(running)
+                    ended = running.which.real & ~running.running
+                    if ended.any():
+                        running.finish(ended)
+                        ending.append(running)
                 together = [start(chunk, state, together[0].turn) for chunk, state in zip(fewer, states, strict=True)]
             live += together
             for running in together:
@@ -218,14 +220,17 @@ class _Record:
         )
 
 
-def gather_lanes(chunk: Chunk, sources: Sequence[_RunningChunk]) -> PyTree:
-    """Returns the state of a chunk whose lanes are now in others, as host arrays."""
+def gather_lanes(chunks: Sequence[Chunk], sources: Sequence[_RunningChunk]) -> list[PyTree]:
+    """Returns the states of chunks whose lanes are now in others, as host arrays."""
     places = {trial: (i, place) for i, source in enumerate(sources) for trial, place in source.which.lanes()}
-    lanes = [
-        [places[arm, seed] for arm in row] for row, seed in zip(chunk.arms.tolist(), chunk.seeds.tolist(), strict=True)
-    ]
     states = jax.device_get([source.state for source in sources])
-    return jax.tree.map(lambda *leaves: np.stack([np.stack([leaves[i][p] for i, p in row]) for row in lanes]), *states)
+
+    def state_of(chunk: Chunk) -> PyTree:
+        rows = zip(chunk.arms.tolist(), chunk.seeds.tolist(), strict=True)
+        lanes = [[places[arm, seed] for arm in row] for row, seed in rows]
+        return jax.tree.map(lambda *leaves: np.array([[leaves[i][p] for i, p in row] for row in lanes]), *states)
+
+    return [state_of(chunk) for chunk in chunks]
 
 
 def _by_turn(chunks: Sequence[_RunningChunk]) -> list[list[_RunningChunk]]:

@@ -17,7 +17,7 @@ from jaxtune.checkpoint import RunFolder
 from jaxtune.results import KeptVariables, Result, Variables
 from jaxtune.results._dataset import write_dataset
 from jaxtune.results._variables import places
-from jaxtune.sweep._compile import check_devices, compile_program
+from jaxtune.sweep._compile import compile_program
 from jaxtune.sweep._devices import lane_devices
 from jaxtune.sweep._execute import Outcome, run_program
 from jaxtune.sweep._experiment import Experiment
@@ -79,7 +79,6 @@ def run(
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         _look(folder)
-    check_devices(where)
     built = build(experiment, _layout(experiment, folder, chunk, convolution, where))
     budget = memory_budget(where) if memory is None else _check.count("memory", memory)
     holds = ft.partial(
