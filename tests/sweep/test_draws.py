@@ -73,5 +73,5 @@ def test_draws_are_not_batched_over_arms(recipe):
 
     many = {name: np.zeros((seeds, arms), np.float32) for name in axes}
     chunk = jax.eval_shape(program.functions.init, numbers, table, many)
-    together = _jaxpr.draws(jax.make_jaxpr(program.functions.advance)(numbers, chunk, table, many, 0, 2))
+    together = _jaxpr.draws(jax.make_jaxpr(program.functions.advance)(numbers, chunk, table, many, 0, 2, None))
     assert len(alone) >= 2 and sorted(together) == sorted((seeds, *shape) for shape in alone)
