@@ -6,6 +6,7 @@ import copy
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,9 @@ COMPILER_OPTIONS: dict[str, dict[str, Any]] = {"cpu": {"xla_backend_optimization
 CACHE_SWITCH = "JAXTUNE_COMPILATION_CACHE"
 
 
+_LOCK = threading.Lock()  # one at a time: JAX's settings are changed while compiling, and restored
+
+
 class Compiled(NamedTuple):
     """A program's functions compiled for one device, with what stays there."""
 
@@ -36,7 +40,7 @@ def compile_program(program: Program, table: Table, devices: Sequence[jax.Device
     """Returns the program compiled for each device."""
     use_compilation_cache()
     home, placed = jax.local_devices()[0], []
-    with _everything_cached(), _one_entry_for_all_devices():
+    with _LOCK, _everything_cached(), _one_entry_for_all_devices():
         for device in sorted(devices, key=lambda d: d != home):
             init, advance, finish = _compile(program.lowered if device == home else program.lower(device))
             placed.append(Compiled(device, init, advance, finish, jax.device_put(table, device)))
@@ -107,9 +111,11 @@ def _one_entry_for_all_devices() -> Iterator[None]:
         return
 
     def key_for_any_device(module: Any, devices: Any, options: Any, *rest: Any, **more: Any) -> Any:
-        if devices.size == 1 and devices.flat[0].platform == "cpu":
-            options = copy.deepcopy(options)
-            options.device_assignment = assignment.create(np.zeros((1, 1), int))
+        with contextlib.suppress(AttributeError, TypeError):
+            if devices.size == 1 and devices.flat[0].platform == "cpu":
+                anywhere = copy.deepcopy(options)
+                anywhere.device_assignment = assignment.create(np.zeros((1, 1), int))
+                options = anywhere
         return key_of(module, devices, options, *rest, **more)
 
     cache.get_cache_key = key_for_any_device

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxtune._types import PyTree
@@ -90,7 +91,7 @@ def run_program(
             live.append(start(waiting.popleft()))
             advance(live[-1])
         segments += len(live)
-        under_way, live, partial, ending = live, [], [], []
+        under_way, live, partial, held, ending = live, [], [], [], []
         for running in under_way:
             before = running.n_running
             record.segment(running, *running.fetch())
@@ -106,17 +107,22 @@ def run_program(
         for together in _by_turn(partial):
             fewer = pack([trial for c in together for trial, _ in c.which.lanes(c.running)], program.shape)
             if len(fewer) < len(together):
-                states = gather_lanes(fewer, together)
+                fresh = zip(fewer, gather_lanes(fewer, together), strict=True)
                 for running in together:
                     ended = running.which.real & ~running.running
                     if ended.any():
                         running.finish(ended)
                         ending.append(running)
-                together = [start(chunk, state, together[0].turn) for chunk, state in zip(fewer, states, strict=True)]
-            live += together
-            for running in together:
-                advance(running)
+                turn, together = together[0].turn, []
+                for chunk, state in fresh:
+                    together.append(start(chunk, state, turn))
+                    live.append(together[-1])
+            else:
+                live += together
+            held += together
         _balance(live, compiled)
+        for running in held:
+            advance(running)
         if feeder is not None:
             feeder.forget([running.turn - 1 for running in live])
         for running in ending:
@@ -223,14 +229,31 @@ class _Record:
 def gather_lanes(chunks: Sequence[Chunk], sources: Sequence[_RunningChunk]) -> list[PyTree]:
     """Returns the states of chunks whose lanes are now in others, as host arrays."""
     places = {trial: (i, place) for i, source in enumerate(sources) for trial, place in source.which.lanes()}
-    states = jax.device_get([source.state for source in sources])
+    kinds = sources[0].state
+    states = jax.device_get([jax.tree.map(_without_keys, source.state) for source in sources])
 
     def state_of(chunk: Chunk) -> PyTree:
         rows = zip(chunk.arms.tolist(), chunk.seeds.tolist(), strict=True)
         lanes = [[places[arm, seed] for arm in row] for row, seed in rows]
-        return jax.tree.map(lambda *leaves: np.array([[leaves[i][p] for i, p in row] for row in lanes]), *states)
+
+        def gathered(kind: Any, *leaves: Any) -> Any:
+            found = np.array([[leaves[i][p] for i, p in row] for row in lanes])
+            return (
+                jax.random.wrap_key_data(jnp.asarray(found), impl=jax.random.key_impl(kind)) if _is_key(kind) else found
+            )
+
+        return jax.tree.map(gathered, kinds, *states)
 
     return [state_of(chunk) for chunk in chunks]
+
+
+def _is_key(a: Any) -> bool:
+    return bool(jnp.issubdtype(a.dtype, jax.dtypes.prng_key))
+
+
+def _without_keys(a: Any) -> Any:
+    """Returns random keys, which an optimizer may keep, as numbers."""
+    return jax.random.key_data(a) if _is_key(a) else a
 
 
 def _by_turn(chunks: Sequence[_RunningChunk]) -> list[list[_RunningChunk]]:

@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxtune.checkpoint import data_hash
 from jaxtune.sweep._chunks import ChunkShape
@@ -23,7 +24,7 @@ def fingerprint(experiment: Experiment, built: Built) -> dict[str, Any]:
         {
             "dim": d.name,
             "labels": [str(x) for x in d.labels],
-            "axes": {a.name: [repr(v) for v in (a.values if a.traced else a.labels)] for a in d.axes},
+            "axes": {a.name: [_exactly(v) for v in (a.values if a.traced else a.labels)] for a in d.axes},
         }
         for d in experiment.space.dims
     ]
@@ -45,6 +46,12 @@ def fingerprint(experiment: Experiment, built: Built) -> dict[str, Any]:
         "data": data_hash(built.table),
         "compiler": _compiler(),
     }
+
+
+def _exactly(value: Any) -> str:
+    """Returns a value as text with all digits of every number, which the text of an array leaves out."""
+    leaves = jax.tree.leaves(value)
+    return repr(value) if leaves == [value] else repr([np.asarray(leaf).tolist() for leaf in leaves])
 
 
 def recorded_layout(fingerprint: Mapping[str, Any]) -> LayoutOf:

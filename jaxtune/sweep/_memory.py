@@ -22,7 +22,7 @@ class Memory(NamedTuple):
       chunk: training state of one chunk.
       work: what one chunk computes with, per device: activations, gradients, a batch.
       data: the data, per device.
-      kept: variables of all trials that stay, on the host.
+      kept: variables of all trials of all programs that stay, on the host.
       budget: what may be taken.
       chunks: number of chunks of the program.
       devices: number of devices.
@@ -73,7 +73,7 @@ class Memory(NamedTuple):
             )
 
 
-def predict_memory(program: Program, seeds: int, data: int, devices: int, budget: int, keep: bool) -> Memory:
+def predict_memory(program: Program, seeds: int, data: int, devices: int, budget: int, kept: int) -> Memory:
     """Returns what a program will hold.
 
     Args:
@@ -82,18 +82,23 @@ def predict_memory(program: Program, seeds: int, data: int, devices: int, budget
       data: bytes of the data.
       devices: number of devices there are.
       budget: bytes that may be taken.
-      keep: whether variables are kept.
+      kept: bytes of the variables that are kept of all programs.
     """
     lanes, chunks = program.shape.lanes, program.chunks(seeds)
     return Memory(
         chunk=lanes * program.probe.state_bytes,
         work=lanes * program.probe.work_bytes,
         data=data,
-        kept=keep * len(program.arms) * seeds * program.probe.variable_bytes,
+        kept=kept,
         budget=budget,
         chunks=chunks,
         devices=min(devices, chunks),
     )
+
+
+def kept_bytes(programs: Sequence[Program], seeds: int) -> int:
+    """Returns the bytes of the variables of all trials."""
+    return sum(len(p.arms) * seeds * p.probe.variable_bytes for p in programs)
 
 
 def memory_budget(devices: Sequence[jax.Device]) -> int:
@@ -128,7 +133,10 @@ def _left_in_group() -> int | None:
         try:
             root = Path("/sys/fs/cgroup")
             most, now = (root / limit).read_text().strip(), (root / used).read_text().strip()
-            return None if most == "max" else max(0, int(most) - int(now))
+            statistics = dict(line.split() for line in (root / used).with_name("memory.stat").read_text().splitlines())
+            # Pages of files that were read count as used, and are given back when asked for.
+            cached = int(statistics.get("total_inactive_file", statistics.get("inactive_file", 0)))
+            return None if most == "max" else max(0, int(most) - int(now) + cached)
         except (OSError, ValueError):
             continue
     return None

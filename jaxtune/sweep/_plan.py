@@ -10,7 +10,7 @@ from jaxtune.sweep._chunks import ChunkShape, count_chunks
 from jaxtune.sweep._devices import lane_devices
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._layout import layout_given
-from jaxtune.sweep._memory import Memory, memory_budget, predict_memory, si
+from jaxtune.sweep._memory import Memory, kept_bytes, memory_budget, predict_memory, si
 from jaxtune.sweep._programs import Built, Convolution, Program, build
 from jaxtune.sweep._use import duplicates
 
@@ -79,9 +79,8 @@ class Plan:
 
     @property
     def bytes(self) -> int:
-        """Bytes held at once: by the program that holds most, and the variables that are kept of the others."""
-        most = max((p.memory.total - p.memory.kept for p in self.programs), default=0)
-        return most + sum(p.memory.kept for p in self.programs)
+        """Bytes held at once, by the program that holds most."""
+        return max((p.memory.total for p in self.programs), default=0)
 
     @property
     def flops(self) -> int:
@@ -192,7 +191,7 @@ def plan(
 def _describe(program: Program, experiment: Experiment, built: Built, devices: int, budget: int) -> ProgramPlan:
     seeds = len(experiment.seed_values)
     trials, n = len(program.arms) * seeds, program.chunks(seeds)
-    memory = predict_memory(program, seeds, size_bytes(built.table), devices, budget, keep=True)
+    memory = predict_memory(program, seeds, size_bytes(built.table), devices, budget, kept_bytes(built.programs, seeds))
     memory.check(program.shape)
     return ProgramPlan(
         static=program.static,

@@ -25,7 +25,7 @@ from jaxtune.sweep._gather import Keep, gather, kept_variables
 from jaxtune.sweep._identity import circumstances, fingerprint, recorded_layout
 from jaxtune.sweep._layout import layout_given
 from jaxtune.sweep._load import predictor, read_result
-from jaxtune.sweep._memory import Memory, memory_budget, predict_memory
+from jaxtune.sweep._memory import Memory, kept_bytes, memory_budget, predict_memory
 from jaxtune.sweep._programs import Built, Convolution, Failure, LayoutOf, Program, build
 from jaxtune.sweep._progress import progress_bar
 from jaxtune.training._facts import evaluation_steps
@@ -76,10 +76,13 @@ def run(
     where = lane_devices() if devices is None else list(devices)
     if not where:
         raise InputError("devices", devices, "there is none", "Pass jax.devices(), say, or None.")
+    if {d.platform for d in where} != {jax.default_backend()}:
+        reason = f"programs are made for JAX's default backend, which is {jax.default_backend()}"
+        raise InputError("devices", devices, reason, "Choose the backend with JAX_PLATFORMS.")
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         _look(folder)
-    built = build(experiment, _layout(experiment, folder, chunk, convolution, where))
+    built = build(experiment, _layout(experiment, None if force else folder, chunk, convolution, where))
     budget = memory_budget(where) if memory is None else _check.count("memory", memory)
     holds = ft.partial(
         predict_memory,
@@ -87,19 +90,18 @@ def run(
         data=size_bytes(built.table),
         devices=len(where),
         budget=budget,
-        keep=keep is not None,
+        kept=kept_bytes(built.programs, len(experiment.seed_values)) if keep is not None else 0,
     )
+    identity = {} if folder is None else fingerprint(experiment, built)
+    if folder is not None and not force and folder.check(identity):
+        _check_keep(folder, keep)
+        return read_result(folder, experiment, built)
     for program in built.programs:
         holds(program).check(program.shape)
     if folder is not None:
-        identity = fingerprint(experiment, built)
-        if not force and folder.check(identity):
-            _check_keep(folder, keep)
-            return read_result(folder, experiment, built)
         folder.begin(identity, {"keep": keep, **circumstances(where)})
 
     began = time.perf_counter()
-
     outcomes, failures = _train(experiment, built, where, holds, keep is not None, progress, _logger(folder))
     for failure in failures:
         settings = ", ".join(f"{k}={v}" for k, v in failure.static.items()) or "all arms"
@@ -124,7 +126,11 @@ def _layout(
 ) -> LayoutOf:
     """Returns the layout of every program; what an earlier run in the folder has measured is not measured again."""
     if chunk == "measure" and folder is not None and (folder.path / "run.json").is_file():
-        return recorded_layout(folder.record()["fingerprint"])
+        layout_given(experiment, None, convolution, devices)  # for its checks
+        recorded = recorded_layout(folder.record()["fingerprint"])
+        if convolution is None:
+            return recorded
+        return lambda static: recorded(static)._replace(convolution=convolution)
     return layout_given(experiment, chunk, convolution, devices)
 
 

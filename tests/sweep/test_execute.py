@@ -134,3 +134,21 @@ def test_batches_from_the_host_train_as_numpy_does():
         got = jax.tree.map(lambda a, row=row: a[row], outcomes[0].variables[0])["Dense_0"]
         np.testing.assert_allclose(got["kernel"], w, atol=2e-6)
         np.testing.assert_allclose(got["bias"], b, atol=2e-6)
+
+
+def noisy(hp):
+    optimizer = optax.chain(optax.add_noise(1e-3, 0.5, jax.random.key(1)), optax.sgd(hp.lr))
+    model = jt.models.MLP((), hp.run.outputs)
+    return jt.Recipe(model, optimizer=optimizer, batch_size=16, early_stopping=stopping(hp.patience))
+
+
+def test_lanes_are_packed_with_the_keys_that_an_optimizer_keeps():
+    def run(seeds, **axes):
+        experiment = jt.Experiment(noisy, jt.grid(**axes), digits(), steps=8, seeds=seeds, eval_every=2)
+        return jt.run(experiment, chunk=(2, 1))
+
+    many, alone = run(3, lr=[0.1, 0.2], patience=[1.0, OFF]), run([2], lr=[0.2], patience=[OFF])
+    assert (many.dataset["status"].sel(patience=1.0) == "stopped").all()
+    assert (many.dataset["status"].sel(patience=OFF) == "finished").all()
+    point = dict(lr=0.2, patience=OFF, seed=2)
+    assert_same_bits(many.variables(**point), alone.variables(**point))

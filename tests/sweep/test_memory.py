@@ -93,3 +93,9 @@ def test_the_budget_is_half_of_what_is_free():
             return {"bytes_limit": 16 * GIB, "bytes_in_use": 4 * GIB}
 
     assert memory_budget([Accelerator(), Accelerator()]) == np.int64(12 * GIB)
+
+
+def test_a_finished_run_is_fetched_whatever_the_memory(tmp_path):
+    first = jt.run(experiment(1), out=tmp_path / "run")
+    again = jt.run(experiment(1), out=tmp_path / "run", memory=1000)
+    assert_same_bits(*(r.dataset["valid_loss"].values for r in (first, again)))
