@@ -24,6 +24,12 @@ def default_chunk(told: Probe, platform: str, arms: int, seeds: int, devices: in
     if platform == "cpu":
         return ChunkShape(4, 1) if told.draws else ChunkShape(1, 4)
     if not told.draws:
-        return ChunkShape(1, min(_WIDEST, -(-arms * seeds // devices)))
-    wide = min(arms, _WIDEST)
-    return ChunkShape(wide, min(max(1, _WIDEST // wide), -(-seeds * -(-arms // wide) // devices)))
+        return ChunkShape(1, _even(-(-arms * seeds // devices), _WIDEST))
+    wide = _even(arms, _WIDEST)
+    rows = seeds * -(-arms // wide)
+    return ChunkShape(wide, _even(-(-rows // devices), max(1, _WIDEST // wide)))
+
+
+def _even(n: int, most: int) -> int:
+    """Returns the size of equal parts of n, of which none is larger than `most`."""
+    return -(-n // -(-n // most))

@@ -74,7 +74,7 @@ class Memory(NamedTuple):
 
 
 def predict_memory(program: Program, seeds: int, data: int, devices: int, budget: int, kept: int) -> Memory:
-    """Returns what a program will hold.
+    """Returns what a program will hold, on as many devices as have room for a chunk each.
 
     Args:
       program: the program.
@@ -85,7 +85,7 @@ def predict_memory(program: Program, seeds: int, data: int, devices: int, budget
       kept: bytes of the variables that are kept of all programs.
     """
     lanes, chunks = program.shape.lanes, program.chunks(seeds)
-    return Memory(
+    memory = Memory(
         chunk=lanes * program.probe.state_bytes,
         work=lanes * program.probe.work_bytes,
         data=data,
@@ -94,6 +94,9 @@ def predict_memory(program: Program, seeds: int, data: int, devices: int, budget
         chunks=chunks,
         devices=min(devices, chunks),
     )
+    while memory.devices > 1 and memory.at_once < memory.devices:
+        memory = memory._replace(devices=memory.devices - 1)
+    return memory
 
 
 def kept_bytes(programs: Sequence[Program], seeds: int) -> int:

@@ -162,7 +162,7 @@ def plan(
         compiles and times some shapes, and takes the fastest.
       convolution: `"patches"` computes convolutions as patches times a matrix, the default on CPUs; `"native"` by XLA's
         own operation, the default elsewhere.
-      memory: bytes that the run may hold; None is half of what is free.
+      memory: bytes that the run may hold; None is half of what is free. The variables of all trials are counted as kept.
 
     Raises:
       ValueError, TypeError: all that `jt.run` refuses: numbers out of range, axes that nothing uses, traced values used

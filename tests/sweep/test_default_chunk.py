@@ -2,6 +2,7 @@
 
 import pytest
 
+from jaxtune.sweep._chunks import count_chunks
 from jaxtune.sweep._default_chunk import default_chunk
 from jaxtune.sweep._probe import Probe
 
@@ -19,8 +20,11 @@ def test_on_a_cpu_it_does_not_depend_on_the_experiment(draws, shape):
 
 
 @pytest.mark.parametrize("draws", [True, False])
-@pytest.mark.parametrize(("arms", "seeds", "devices"), [(1, 1, 1), (12, 8, 4), (300, 8, 8), (5000, 2, 2)])
+@pytest.mark.parametrize(
+    ("arms", "seeds", "devices"), [(1, 1, 1), (12, 8, 4), (300, 8, 8), (5000, 2, 2), (1025, 1, 1), (1500, 1, 1)]
+)
 def test_on_an_accelerator_every_device_gets_one_wide_chunk(draws, arms, seeds, devices):
     shape = default_chunk(probe(draws), "gpu", arms, seeds, devices)
     assert shape.lanes <= 1024 and shape.lanes >= min(1024, arms * seeds / devices) / 2
-    assert not draws or shape.arms == min(arms, 1024)
+    assert not draws or shape.arms <= arms
+    assert arms * seeds / (count_chunks(arms, seeds, shape) * shape.lanes) > 0.85  # full

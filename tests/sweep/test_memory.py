@@ -12,7 +12,7 @@ from problems import cnn, digits
 
 import jaxtune as jt
 from jaxtune.sweep._compile import compile_program
-from jaxtune.sweep._memory import Memory, memory_budget
+from jaxtune.sweep._memory import Memory, memory_budget, predict_memory
 from jaxtune.sweep._programs import Layout, build
 
 DATA = digits()
@@ -54,7 +54,8 @@ def test_a_sweep_of_which_no_chunk_fits_is_refused(ask, tmp_path):
 
 
 def test_without_kept_variables_less_is_held():
-    half = memory_for(0) - jt.plan(experiment()).programs[0].memory.kept // 2
+    memory = jt.plan(experiment()).programs[0].memory
+    half = memory.data + memory.work + memory.chunk + memory.kept // 2
     with pytest.raises(ValueError, match="`memory` is"):
         jt.run(experiment(), memory=half)
     result = jt.run(experiment(), memory=half, keep=None)
@@ -99,3 +100,15 @@ def test_a_finished_run_is_fetched_whatever_the_memory(tmp_path):
     first = jt.run(experiment(1), out=tmp_path / "run")
     again = jt.run(experiment(1), out=tmp_path / "run", memory=1000)
     assert_same_bits(*(r.dataset["valid_loss"].values for r in (first, again)))
+
+
+def test_where_the_data_is_large_fewer_devices_take_part():
+    built = build(experiment(), lambda static: Layout())
+    (program,) = built.programs
+    data = 10**9
+
+    def devices(budget):
+        return predict_memory(program, 20, data, 8, budget, kept=0).devices
+
+    each = data + program.shape.lanes * (program.probe.work_bytes + program.probe.state_bytes)
+    assert [devices(8 * each), devices(8 * each - 1), devices(3 * each), devices(each), devices(0)] == [8, 7, 3, 1, 1]
