@@ -14,7 +14,7 @@ from jaxtune.sweep import _compile, _execute, _programs
 from jaxtune.training._facts import evaluation_steps
 
 sys.path.append(str(Path(__file__).parent / "peers"))
-from _linen import MODELS  # noqa: E402
+from _linen import MODELS  # noqa: E402 (its folder has to be on the path first)
 
 BATCH = 64
 

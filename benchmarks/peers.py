@@ -5,7 +5,7 @@
 
 The job is the same for all: learning rates x 8 seeds on 1,024 digits, each trial so many AdamW updates on batches of 64
 and one validation accuracy at the end. A time is that of a process from its start to its end: imports, compilation
-(persistent caches are off), training and the answer. A ratio is peer / jaxtune; its interval is the range of the pairs.
+(with an empty persistent cache), training and the answer. A ratio is peer / jaxtune; its interval is the range of the pairs.
 
 A peer that would take longer than the budget runs twice on less, and a line through the two times says what the whole
 would take: loops run fewer trials, vectorized peers fewer updates of all trials. Peers that offer threads or workers get

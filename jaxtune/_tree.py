@@ -40,6 +40,11 @@ def with_dtypes_of(old: PyTree, new: PyTree) -> PyTree:
     return jax.tree.map(cast, old, new)
 
 
+def is_key(leaf: Any) -> bool:
+    """Returns whether an array, or its shape, holds random keys of JAX's own type."""
+    return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
+
+
 def all_finite(tree: PyTree) -> Flag:
     """Returns whether every floating-point leaf is finite throughout."""
     leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(jnp.result_type(x), jnp.inexact)]

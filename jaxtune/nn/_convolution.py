@@ -46,7 +46,7 @@ def convolve(
       groups: number of groups, which divides channels and features.
 
     Raises:
-      ValueError: shapes that do not fit.
+      ValueError: shapes that do not fit, a window larger than the padded input, a stride or dilation below 1.
 
     References:
       Chellapilla, Puri, Simard, "High performance convolutional neural networks for document processing", 2006.
@@ -83,7 +83,10 @@ def max_pool(
       x: inputs, channels last, any number of spatial dimensions.
       window: size of the window, per spatial dimension.
       strides: steps between windows, per spatial dimension; None is the window, so that none overlap.
-      padding: `"SAME"`, `"VALID"`, or (low, high) per spatial dimension.
+      padding: `"SAME"`, `"VALID"`, or (low, high) per spatial dimension, filled with minus infinity.
+
+    Raises:
+      ValueError: a window larger than the padded input, or a stride below 1.
     """
     strides = window if strides is None else strides
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxtune._tree import is_key
 from jaxtune._types import PyTree
 from jaxtune.data._batches import Batch, Feed
 from jaxtune.sweep._chunks import Chunk, lane_inputs, pack
@@ -238,22 +239,18 @@ def gather_lanes(chunks: Sequence[Chunk], sources: Sequence[_RunningChunk]) -> l
 
         def gathered(kind: Any, *leaves: Any) -> Any:
             found = np.array([[leaves[i][p] for i, p in row] for row in lanes])
-            return (
-                jax.random.wrap_key_data(jnp.asarray(found), impl=jax.random.key_impl(kind)) if _is_key(kind) else found
-            )
+            if is_key(kind):
+                return jax.random.wrap_key_data(jnp.asarray(found), impl=jax.random.key_impl(kind))
+            return found
 
         return jax.tree.map(gathered, kinds, *states)
 
     return [state_of(chunk) for chunk in chunks]
 
 
-def _is_key(a: Any) -> bool:
-    return bool(jnp.issubdtype(a.dtype, jax.dtypes.prng_key))
-
-
 def _without_keys(a: Any) -> Any:
     """Returns random keys, which an optimizer may keep, as numbers."""
-    return jax.random.key_data(a) if _is_key(a) else a
+    return jax.random.key_data(a) if is_key(a) else a
 
 
 def _by_turn(chunks: Sequence[_RunningChunk]) -> list[list[_RunningChunk]]:

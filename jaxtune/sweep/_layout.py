@@ -9,7 +9,7 @@ from jaxtune import _check
 from jaxtune._errors import InputError
 from jaxtune.sweep._chunks import ChunkShape
 from jaxtune.sweep._experiment import Experiment
-from jaxtune.sweep._programs import Convolution, Layout, LayoutOf
+from jaxtune.sweep._programs import Convolution, Layout, LayoutOf, same_for_all
 
 
 def layout_given(
@@ -35,8 +35,7 @@ def layout_given(
         from jaxtune.sweep._measure import measured_layout
 
         return measured_layout(experiment, convolution, devices[0])
-    layout = Layout(_chunk_shape(chunk), convolution)
-    return lambda static: layout
+    return same_for_all(Layout(_chunk_shape(chunk), convolution))
 
 
 def _chunk_shape(chunk: tuple[int, int] | str | None) -> ChunkShape | None:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtune.sweep._chunks import ChunkShape, lane_inputs, pack
 from jaxtune.sweep._compile import Compiled, compile_program
 from jaxtune.sweep._experiment import Experiment
-from jaxtune.sweep._programs import Convolution, Layout, LayoutOf, Program, build
+from jaxtune.sweep._programs import Convolution, Layout, LayoutOf, Program, build, same_for_all
 
 SHAPES = (ChunkShape(1, 1), ChunkShape(4, 1), ChunkShape(1, 4), ChunkShape(2, 2), ChunkShape(8, 1), ChunkShape(1, 8))
 """What is tried."""
@@ -27,7 +27,7 @@ def measured_layout(experiment: Experiment, convolution: Convolution | None, dev
     times: dict[Any, dict[ChunkShape, float]] = {}
     seeds = len(experiment.seed_values)
     for shape in SHAPES:
-        built = build(experiment, lambda static, shape=shape: Layout(shape, convolution))  # type: ignore[misc]
+        built = build(experiment, same_for_all(Layout(shape, convolution)))
         for program in built.programs:
             (compiled,) = compile_program(program, built.table, [device])
             cost = _seconds_per_step(program, experiment, compiled) * program.chunks(seeds)

@@ -20,7 +20,7 @@ import optax
 
 from jaxtune import _check
 from jaxtune._errors import InputError, JaxtuneError, StaticHyperparameterError
-from jaxtune._tree import path_name, size_bytes
+from jaxtune._tree import is_key, path_name, size_bytes
 from jaxtune.data._batches import Batch, Table, take_batch
 from jaxtune.models import replaceable
 from jaxtune.sweep import _jaxpr
@@ -120,7 +120,7 @@ def _whole(lane: Lane, fixed: Mapping[str, Any], hp: Mapping[str, Any], key: Any
 def _check_state(state: TrainState) -> None:
     """Refuses random keys where they would have to be stored."""
     for path, leaf in jax.tree_util.tree_leaves_with_path((state.params, state.model_state)):
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if is_key(leaf):
             reason = "random keys are derived from seed and step and not stored"
             raise InputError(
                 "model", f"a state with a key at {path_name(path)}", reason, "Use the `key` that apply gets."

@@ -41,6 +41,11 @@ LayoutOf = Callable[[dict[str, Any]], Layout]
 """From a program's static labels to its layout."""
 
 
+def same_for_all(layout: Layout) -> LayoutOf:
+    """Returns one layout for every program."""
+    return lambda static: layout
+
+
 @dataclasses.dataclass(frozen=True)
 class Program:
     """The trials that share all static values.

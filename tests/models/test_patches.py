@@ -246,7 +246,9 @@ def test_while_loops_forward():
     agree(model, plain=(1, 1), patched=(0, 0), gradients=False)
 
     def along(model):
-        run = lambda k: model.apply({"k": k}, {}, X, key=KEY, train=True)[0][1]  # noqa: E731
+        def run(k):
+            return model.apply({"k": k}, {}, X, key=KEY, train=True)[0][1]
+
         return jax.jvp(run, (KERNEL,), (KERNEL,))
 
     (_, theirs), (_, ours) = jax.jit(lambda: (along(model), along(with_patches(model))))()
