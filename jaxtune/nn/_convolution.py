@@ -22,6 +22,9 @@ Padding = str | Sequence[tuple[int, int]]
 MOST_OFFSETS = 64
 """Positions in a window up to which slicing pays: each is an operation to be compiled."""
 
+_NARROW = 128
+"""Features below which the kernel's gradient is computed transposed."""
+
 
 def convolve(
     x: Float[Array, "batch *space channels"],
@@ -58,7 +61,9 @@ def convolve(
     slices = _slices(x, window, strides, padding, dilation, 0.0)
     n, shape = len(slices), slices[0].shape[:-1]
     if groups == 1:
-        return jnp.stack(slices, -2).reshape(*shape, n * per_group) @ kernel.reshape(-1, features)
+        patches, matrix = jnp.stack(slices, -2).reshape(*shape, n * per_group), kernel.reshape(-1, features)
+        narrow = features < min(n * per_group, _NARROW)
+        return _times_narrow(patches, matrix) if narrow else patches @ matrix
     if per_group == 1:  # of each channel on its own there is no matrix to make
         entries = kernel.reshape(n, *(1 for _ in shape), groups, features // groups)
         products = (part[..., None] * entry for part, entry in zip(slices, entries, strict=True))
@@ -104,6 +109,23 @@ def max_pool(
         return top, jnp.asarray(change / ties)
 
     return pool(x)
+
+
+@jax.custom_jvp
+def _times_narrow(patches: Array, matrix: Array) -> Array:
+    """Returns patches times a matrix that has more rows than columns.
+
+    XLA's CPU product for the matrix's gradient, patches' * g, takes up to three times as long as g' * patches does. The
+    barrier keeps XLA from turning the second into the first.
+    """
+    return patches @ matrix
+
+
+@_times_narrow.defjvp
+def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    (patches, matrix), (d_patches, d_matrix) = primals, tangents
+    change = _times_narrow(patches, jax.lax.optimization_barrier(d_matrix.T).T)
+    return _times_narrow(patches, matrix), _times_narrow(d_patches, matrix) + change
 
 
 def _maximum(parts: list[Array]) -> Array:

@@ -14,6 +14,9 @@ from jaxtune.sweep._programs import Program
 _SHARE = 0.5
 """Of the memory that is free, what a run may take if nothing is said."""
 
+_MOST = 32
+"""Chunks under way per device: enough to keep it busy while the host reads results, more would only hold memory."""
+
 
 class Memory(NamedTuple):
     """What a program holds, predicted before it is compiled. All in bytes.
@@ -44,7 +47,16 @@ class Memory(NamedTuple):
     @property
     def at_once(self) -> int:
         """How many chunks may be under way, at least 1 where the program fits at all."""
-        return min(self.chunks, max(0, self.budget - self.fixed) // max(self.chunk, 1))
+        return min(self._useful, max(0, self.budget - self.fixed) // max(self.chunk, 1))
+
+    @property
+    def short(self) -> bool:
+        """Whether more chunks would be under way if there were more memory."""
+        return self.at_once < self._useful
+
+    @property
+    def _useful(self) -> int:
+        return min(self.chunks, _MOST * self.devices)
 
     @property
     def waves(self) -> int:

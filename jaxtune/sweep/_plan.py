@@ -136,7 +136,7 @@ class Plan:
         notes += [
             f"program {i}: {p.memory.at_once} of {p.chunks} chunks at once, for {si(p.memory.budget, 'B')} of memory"
             for i, p in enumerate(self.programs)
-            if p.memory.waves > 1
+            if p.memory.short
         ]
         if self.duplicates:
             notes.append(

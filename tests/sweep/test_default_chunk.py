@@ -7,16 +7,18 @@ from jaxtune.sweep._default_chunk import default_chunk
 from jaxtune.sweep._probe import Probe
 
 
-def probe(draws):
+def probe(draws, convolves=False):
     return Probe(
-        frozenset(), draws, False, flops=10**7, work_bytes=10**6, state_bytes=10**6, variable_bytes=1, modes={}
+        frozenset(), draws, convolves, flops=10**7, work_bytes=10**6, state_bytes=10**6, variable_bytes=1, modes={}
     )
 
 
-@pytest.mark.parametrize(("draws", "shape"), [(True, (4, 1)), (False, (1, 4))])
-def test_on_a_cpu_it_does_not_depend_on_the_experiment(draws, shape):
+@pytest.mark.parametrize("draws", [True, False])
+@pytest.mark.parametrize("convolves", [True, False])
+def test_on_a_cpu_it_does_not_depend_on_the_experiment(draws, convolves):
+    shape = (4, 1) if draws or convolves else (1, 4)  # draws and patches are shared by the arms of a seed
     for arms, seeds, devices in [(1, 1, 1), (500, 3, 2), (7, 100, 64)]:
-        assert default_chunk(probe(draws), "cpu", arms, seeds, devices) == shape
+        assert default_chunk(probe(draws, convolves), "cpu", arms, seeds, devices) == shape
 
 
 @pytest.mark.parametrize("draws", [True, False])
