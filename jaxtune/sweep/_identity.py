@@ -30,7 +30,7 @@ def fingerprint(experiment: Experiment, built: Built) -> dict[str, Any]:
     ]
     programs = [
         {
-            "static": {k: str(v) for k, v in p.static.items()},
+            "static": {k: repr(v) for k, v in p.static.items()},
             "chunk": list(p.shape),
             "convolution": p.convolution,
             "text": p.identity,
@@ -60,7 +60,7 @@ def recorded_layout(fingerprint: Mapping[str, Any]) -> LayoutOf:
         tuple(p["static"].items()): Layout(ChunkShape(*p["chunk"]), p.get("convolution"))
         for p in fingerprint.get("programs", [])
     }
-    return lambda static: layouts.get(tuple((k, str(v)) for k, v in static.items()), Layout())
+    return lambda static: layouts.get(tuple((k, repr(v)) for k, v in static.items()), Layout())
 
 
 def circumstances(devices: Sequence[jax.Device]) -> dict[str, Any]:
