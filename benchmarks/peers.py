@@ -43,6 +43,7 @@ class Peer(NamedTuple):
     packages: tuple[str, ...] = ()
     vectorized: bool = False
     parallel: bool = False
+    script: str | None = None
 
 
 JAXTUNE = "jaxtune_run"
@@ -51,7 +52,8 @@ PEERS = {
     "keras_grid": Peer("KerasTuner, GridSearch", ("keras", "keras_tuner")),
     "torch_loop": Peer("PyTorch, eager loop", ("torch",), parallel=True),
     "torch_func": Peer("torch.func, stacked", ("torch",), vectorized=True, parallel=True),
-    "optuna_flax": Peer("Optuna, jitted Flax", ("optuna",), parallel=True),
+    "optuna_flax": Peer("Optuna, jitted Flax", ("optuna",)),
+    "optuna_jobs": Peer("Optuna, jitted, n_jobs", ("optuna",), parallel=True, script="optuna_flax"),
     "plain_vmap": Peer("Flax, jit(vmap(scan))", vectorized=True),
 }
 
@@ -97,7 +99,8 @@ class Bench:
         Raises:
           RuntimeError: it failed; says with what.
         """
-        command = [sys.executable, str(FOLDER / f"{name}.py"), "--model", self._model, "--data", self._data]
+        script = name if name == JAXTUNE else PEERS[name].script or name
+        command = [sys.executable, str(FOLDER / f"{script}.py"), "--model", self._model, "--data", self._data]
         command += ["--lrs", json.dumps(size.lrs), "--seeds", json.dumps(size.seeds), "--steps", str(size.steps)]
         command += ["--parallel", str(parallel)]
         with tempfile.TemporaryDirectory() as empty:  # nobody finds what an earlier process has compiled
