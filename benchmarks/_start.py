@@ -13,7 +13,8 @@ def main():
     import optax
 
     import jaxtune as jt
-    from jaxtune.sweep import _compile, _devices, _execute, _programs
+    from jaxtune.sweep.lanes import _compile, _devices, _execute
+    from jaxtune.sweep.programs import _programs
     from jaxtune.training._facts import evaluation_steps
 
     marks = {"imports": time.monotonic()}

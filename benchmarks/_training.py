@@ -10,7 +10,9 @@ import numpy as np
 import optax
 
 import jaxtune as jt
-from jaxtune.sweep import _compile, _execute, _programs
+from jaxtune._tree import size_bytes
+from jaxtune.sweep.lanes import _compile, _execute, _memory
+from jaxtune.sweep.programs import _programs
 from jaxtune.training._facts import evaluation_steps
 
 sys.path.append(str(Path(__file__).parent / "peers"))
@@ -36,6 +38,10 @@ class Training:
         (self.program,) = built.programs
         self.experiment, self.steps, self.eval_every = experiment, built.steps, built.eval_every
         self._compiled = _compile.compile_program(self.program, built.table, jax.local_devices())
+        # As jt.run does: no more chunks under way than are of use.
+        budget = _memory.memory_budget(jax.local_devices())
+        of_run = {"seeds": len(experiment.seed_values), "data": size_bytes(built.table), "budget": budget, "kept": 0}
+        self._at_once = _memory.predict_memory(self.program, devices=self.devices, **of_run).at_once
 
     @property
     def devices(self):
@@ -57,7 +63,7 @@ class Training:
         ends = evaluation_steps(self.steps, eval_every or self.eval_every)
         wall, cpu = time.perf_counter(), time.process_time()
         outcome = _execute.run_program(
-            self.program, experiment or self.experiment, self._compiled[:devices], ends, False, report
+            self.program, experiment or self.experiment, self._compiled[:devices], ends, False, report, self._at_once
         )
         seconds = time.perf_counter() - wall
         return Run(seconds, (time.process_time() - cpu) / seconds, outcome)

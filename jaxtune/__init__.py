@@ -10,6 +10,7 @@ from jaxtune import (
     metrics as metrics,
     models as models,
     nn as nn,
+    optim as optim,
     penalties as penalties,
     results as results,
     sweep as sweep,
@@ -32,4 +33,10 @@ from jaxtune.sweep import (
     uniform as uniform,
     use_all_cores as use_all_cores,
 )
-from jaxtune.training import EarlyStopping as EarlyStopping, Objective as Objective, Recipe as Recipe, train as train
+from jaxtune.training import (
+    EarlyStopping as EarlyStopping,
+    Objective as Objective,
+    Recipe as Recipe,
+    ReduceOnPlateau as ReduceOnPlateau,
+    train as train,
+)

@@ -17,6 +17,7 @@ LAYERS = [
     ["losses", "metrics"],
     ["nn"],
     ["penalties"],
+    ["optim"],
     ["data"],
     ["models"],
     ["training"],

@@ -1,4 +1,12 @@
 """Data: sources, splits, and batches drawn on the device."""
 
+from jaxtune.data import augment as augment
+from jaxtune.data._batches import Batch as Batch
 from jaxtune.data._load import load as load
+from jaxtune.data._normalize import (
+    Normalization as Normalization,
+    min_max as min_max,
+    standardize as standardize,
+    whiten as whiten,
+)
 from jaxtune.data._splits import Arrays as Arrays, Splits as Splits, from_arrays as from_arrays

@@ -115,3 +115,9 @@ def weighted_mean(values: Float[Array, " batch"], weight: Float[Array, " batch"]
         return values.mean()
     # Selected, not multiplied: the value of an example that counts nothing may be NaN (though not its gradient).
     return jnp.where(weight > 0, weight * values, 0.0).sum() / jnp.maximum(weight.sum(), jnp.finfo(weight.dtype).tiny)
+
+
+def longest_segment(feed: Feed, ends: np.ndarray) -> Batch:
+    """Returns the shapes of the longest segment's batches, which all segments are filled up to."""
+    length = int(np.diff(ends, prepend=0).max())
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((length, *a.shape), a.dtype), feed.example)

@@ -19,12 +19,21 @@ def squared_error(outputs: Float[Array, "batch ..."], y: Float[Array, "batch ...
     References:
       Hastie, Tibshirani, Friedman, *The Elements of Statistical Learning*, Springer 2009, section 3.2.
     """
+    return jnp.square(residuals(outputs, y)).sum(axis=-1)
+
+
+def residuals(outputs: Float[Array, "batch ..."], y: Float[Array, "batch ..."]) -> Float[Array, "batch targets"]:
+    """Returns `outputs - y`, one row per example.
+
+    Raises:
+      ValueError: the numbers of targets differ.
+    """
     flat, target = outputs.reshape(outputs.shape[0], -1), y.reshape(y.shape[0], -1)
     if flat.shape != target.shape:
         raise InputError(
             "outputs",
             (outputs.shape, y.shape),
-            "the squared error needs one output per target",
+            "this loss needs one output per target",
             "Give the model hp.run.outputs outputs; for classification pass integer labels (y.astype('int32')).",
         )
-    return jnp.square(flat - target).sum(axis=-1)
+    return flat - target

@@ -9,6 +9,7 @@ import jax
 from jaxtune._errors import InputError
 from jaxtune._keys import MODEL_STREAMS, stream_key
 from jaxtune._types import Key, PyTree
+from jaxtune.models._intermediates import named_intermediates
 from jaxtune.models._model import Model
 
 
@@ -34,16 +35,27 @@ def adapt_linen(module: nn.Module) -> Model:
             raise InputError("model", type(module).__name__, reason, "Give its __call__ an argument `train`.")
         return params, variables
 
-    def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key, train: bool) -> tuple[Any, PyTree]:
+    def run(params: PyTree, state: PyTree, x: PyTree, key: Key, train: bool, capture: bool) -> Any:
         rngs = {name: stream_key(key, name) for name in MODEL_STREAMS}
-        variables = {"params": params, **state}
-        outputs, new = module.apply(variables, x, rngs=rngs, mutable=list(state), **flags(train))
+        mutable = [*state, "intermediates"] if capture else list(state)
+        outputs, new = module.apply(
+            {"params": params, **state}, x, rngs=rngs, mutable=mutable, capture_intermediates=capture, **flags(train)
+        )
+        new = dict(new)
+        seen = new.pop("intermediates", {})
         if not train:
-            return outputs, state
+            return outputs, state, seen
         for name in state:
             if str(jax.tree.structure(new[name])) != str(jax.tree.structure(state[name])):
                 reason = "its structure changes from call to call, as that of what is sown does"
                 raise InputError("collection", name, reason, "Sow into 'intermediates', or store one variable.")
-        return outputs, new
+        return outputs, new, seen
 
-    return Model(init, apply)
+    def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key, train: bool) -> tuple[Any, PyTree]:
+        return run(params, state, x, key, train, capture=False)[:2]
+
+    def capture(params: PyTree, state: PyTree, x: PyTree, *, key: Key, train: bool) -> tuple[Any, PyTree, Any]:
+        outputs, new, seen = run(params, state, x, key, train, capture=True)
+        return outputs, new, named_intermediates(seen)
+
+    return Model(init, apply, capture)

@@ -11,7 +11,10 @@ class Model(NamedTuple):
       init: `init(key, x) -> (params, state)`; `x` is a batch of inputs, of which only the shapes matter.
       apply: `apply(params, state, x, *, key, train) -> (outputs, state)`; `train` is a Python bool, `key` feeds dropout
         and noise, `state` holds what is neither learned nor constant, such as batch norm's running statistics.
+      capture: `capture(params, state, x, *, key, train) -> (outputs, state, intermediates)`: the same with what layers
+        return and what is sown, by name, such as `"Dense_0"`; None where a model does not tell.
     """
 
     init: Callable[..., Any]
     apply: Callable[..., Any]
+    capture: Callable[..., Any] | None = None

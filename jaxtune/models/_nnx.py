@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtune._errors import InputTypeError
 from jaxtune._keys import MODEL_STREAMS, stream_key
 from jaxtune._types import Key, PyTree
+from jaxtune.models._intermediates import named_intermediates
 from jaxtune.models._model import Model
 
 
@@ -55,13 +56,23 @@ def adapt_nnx(builder: Callable[[nnx.Rngs], nnx.Module]) -> Model:
         del x
         return variables(build(key))
 
-    def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key, train: bool) -> tuple[Any, PyTree]:
+    def merged(params: PyTree, state: PyTree, key: Key, train: bool) -> nnx.Module:
         graph, params_now, state_now, fresh = split(build(key))
         nnx.replace_by_pure_dict(params_now, params)
         nnx.replace_by_pure_dict(state_now, state)
         model = nnx.merge(graph, params_now, state_now, fresh)
         model.train() if train else model.eval()
-        outputs = model(x)
+        return model
+
+    def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key, train: bool) -> tuple[Any, PyTree]:
+        model = merged(params, state, key, train)
+        outputs, _ = nnx.capture(model, nnx.Intermediate)(x)  # what a model sows needs somewhere to go
         return outputs, variables(model)[1] if train else state
 
-    return Model(init, apply)
+    def capture(params: PyTree, state: PyTree, x: PyTree, *, key: Key, train: bool) -> tuple[Any, PyTree, Any]:
+        model = merged(params, state, key, train)
+        outputs, seen = nnx.capture(model, nnx.Intermediate, method_outputs=nnx.Intermediate)(x)
+        named = named_intermediates(nnx.to_pure_dict(seen))
+        return outputs, variables(model)[1] if train else state, named
+
+    return Model(init, apply, capture)

@@ -26,15 +26,18 @@ def with_patches(model: Model) -> Model:
     share the gradient.
     """
 
-    def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key, train: bool) -> tuple[Any, PyTree]:
-        plain = ft.partial(model.apply, key=key, train=train)
-        closed, shapes = jax.make_jaxpr(plain, return_shape=True)(params, state, x)
-        if not replaceable(closed.jaxpr):
-            return plain(params, state, x)
-        flat = _evaluate(closed.jaxpr, closed.consts, jax.tree.leaves((params, state, x)))
-        return jax.tree.unflatten(jax.tree.structure(shapes), flat)
+    def rewritten(fn: Callable[..., Any]) -> Callable[..., Any]:
+        def other(params: PyTree, state: PyTree, x: PyTree, *, key: Key, train: bool) -> Any:
+            plain = ft.partial(fn, key=key, train=train)
+            closed, shapes = jax.make_jaxpr(plain, return_shape=True)(params, state, x)
+            if not replaceable(closed.jaxpr):
+                return plain(params, state, x)
+            flat = _evaluate(closed.jaxpr, closed.consts, jax.tree.leaves((params, state, x)))
+            return jax.tree.unflatten(jax.tree.structure(shapes), flat)
 
-    return Model(model.init, apply)
+        return other
+
+    return Model(model.init, rewritten(model.apply), None if model.capture is None else rewritten(model.capture))
 
 
 def replaceable(jaxpr: Jaxpr) -> bool:

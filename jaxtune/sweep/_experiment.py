@@ -8,7 +8,7 @@ import numpy as np
 from jaxtune import _check
 from jaxtune._errors import InputError, InputTypeError
 from jaxtune.data import Splits
-from jaxtune.sweep._space import Space
+from jaxtune.sweep.space._space import Space
 from jaxtune.training._recipe import RecipeFn
 
 _LARGEST_SEED = 2**31 - 1

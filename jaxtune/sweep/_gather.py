@@ -8,9 +8,9 @@ import numpy as np
 
 from jaxtune.results._dataset import make_dataset
 from jaxtune.results._tables import best
-from jaxtune.sweep._execute import Outcome
 from jaxtune.sweep._experiment import Experiment
-from jaxtune.sweep._programs import Built, Failure, Program
+from jaxtune.sweep.lanes._execute import Outcome
+from jaxtune.sweep.programs._programs import Built, Failure, Program
 from jaxtune.training import NOT_FINITE, STATUSES, Status
 from jaxtune.training._facts import evaluation_steps
 

@@ -10,10 +10,10 @@ import jax
 import numpy as np
 
 from jaxtune.checkpoint import data_hash
-from jaxtune.sweep._chunks import ChunkShape
-from jaxtune.sweep._compile import compiler_options
 from jaxtune.sweep._experiment import Experiment
-from jaxtune.sweep._programs import Built, Layout, LayoutOf
+from jaxtune.sweep.lanes._compile import compiler_options
+from jaxtune.sweep.programs._chunks import ChunkShape
+from jaxtune.sweep.programs._programs import Built, Layout, LayoutOf
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 

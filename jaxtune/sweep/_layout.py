@@ -7,9 +7,9 @@ import jax
 
 from jaxtune import _check
 from jaxtune._errors import InputError
-from jaxtune.sweep._chunks import ChunkShape
 from jaxtune.sweep._experiment import Experiment
-from jaxtune.sweep._programs import Convolution, Layout, LayoutOf, same_for_all
+from jaxtune.sweep.programs._chunks import ChunkShape
+from jaxtune.sweep.programs._programs import Convolution, Layout, LayoutOf, same_for_all
 
 
 def layout_given(

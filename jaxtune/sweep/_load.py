@@ -13,11 +13,11 @@ from jaxtune.checkpoint import RunFolder
 from jaxtune.results import KeptVariables, Result, Variables
 from jaxtune.results._dataset import read_dataset
 from jaxtune.results._variables import places
-from jaxtune.sweep._chunks import lane_inputs, pack
-from jaxtune.sweep._devices import lane_devices
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._identity import fingerprint, recorded_layout
-from jaxtune.sweep._programs import Built, build
+from jaxtune.sweep.lanes._devices import lane_devices
+from jaxtune.sweep.programs._chunks import lane_inputs, pack
+from jaxtune.sweep.programs._programs import Built, build
 
 
 def load(path: str | os.PathLike[str], experiment: Experiment | None = None) -> Result:

@@ -7,10 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxtune.sweep._chunks import ChunkShape, lane_inputs, pack
-from jaxtune.sweep._compile import Compiled, compile_program
 from jaxtune.sweep._experiment import Experiment
-from jaxtune.sweep._programs import Convolution, Layout, LayoutOf, Program, build, same_for_all
+from jaxtune.sweep.lanes._compile import Compiled, compile_program
+from jaxtune.sweep.programs._chunks import ChunkShape, lane_inputs, pack
+from jaxtune.sweep.programs._programs import Convolution, Layout, LayoutOf, Program, build, same_for_all
 
 SHAPES = (ChunkShape(1, 1), ChunkShape(4, 1), ChunkShape(1, 4), ChunkShape(2, 2), ChunkShape(8, 1), ChunkShape(1, 8))
 """What is tried."""

@@ -6,13 +6,13 @@ from typing import Literal
 from jaxtune import _check
 from jaxtune._errors import InputTypeError
 from jaxtune._tree import size_bytes
-from jaxtune.sweep._chunks import ChunkShape, count_chunks
-from jaxtune.sweep._devices import lane_devices
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._layout import layout_given
-from jaxtune.sweep._memory import Memory, kept_bytes, memory_budget, predict_memory, si
-from jaxtune.sweep._programs import Built, Convolution, Program, build
-from jaxtune.sweep._use import duplicates
+from jaxtune.sweep.lanes._devices import lane_devices
+from jaxtune.sweep.lanes._memory import Memory, kept_bytes, memory_budget, predict_memory, si
+from jaxtune.sweep.programs._chunks import ChunkShape, count_chunks
+from jaxtune.sweep.programs._programs import Built, Convolution, Program, build
+from jaxtune.sweep.programs._use import duplicates
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,17 +17,17 @@ from jaxtune.checkpoint import RunFolder
 from jaxtune.results import KeptVariables, Result, Variables
 from jaxtune.results._dataset import write_dataset
 from jaxtune.results._variables import places
-from jaxtune.sweep._compile import compile_program
-from jaxtune.sweep._devices import lane_devices
-from jaxtune.sweep._execute import Outcome, run_program
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._gather import Keep, gather, kept_variables
 from jaxtune.sweep._identity import circumstances, fingerprint, recorded_layout
 from jaxtune.sweep._layout import layout_given
 from jaxtune.sweep._load import predictor, read_result
-from jaxtune.sweep._memory import Memory, kept_bytes, memory_budget, predict_memory
-from jaxtune.sweep._programs import Built, Convolution, Failure, LayoutOf, Program, build
 from jaxtune.sweep._progress import progress_bar
+from jaxtune.sweep.lanes._compile import compile_program
+from jaxtune.sweep.lanes._devices import lane_devices
+from jaxtune.sweep.lanes._execute import Outcome, run_program
+from jaxtune.sweep.lanes._memory import Memory, kept_bytes, memory_budget, predict_memory
+from jaxtune.sweep.programs._programs import Built, Convolution, Failure, LayoutOf, Program, build
 from jaxtune.training._facts import evaluation_steps
 
 

@@ -12,17 +12,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtune._errors import InputError
 from jaxtune._keys import key_for, stream_key
-from jaxtune._tree import all_finite, as_arrays, select, with_dtypes_of
+from jaxtune._tree import as_arrays, with_dtypes_of
 from jaxtune._types import Count, Key, PyTree, Scalar
 from jaxtune.data._batches import Batch, Span, Table, epoch_order, steps_per_epoch, take_batch, take_slice
-from jaxtune.models import with_patches
-from jaxtune.training import _early_stopping
+from jaxtune.models import normalized, with_patches
+from jaxtune.optim import plain_gradient
+from jaxtune.training import _early_stopping, _plateau
 from jaxtune.training._hyperparameters import Hyperparameters, RunFacts
-from jaxtune.training._objective import Objective, checked, default_loss, mean_loss
+from jaxtune.training._objective import Objective, checked, default_loss, mean_loss, watched_apply
 from jaxtune.training._recipe import Recipe, RecipeFn, call_recipe
-from jaxtune.training._state import Status, TrainState, fresh_counters, kept
+from jaxtune.training._state import TrainState, fresh_counters
 
 EVALUATION_BATCH = 256
 """Examples per batch of an evaluation: memory does not grow with a split."""
@@ -96,7 +96,10 @@ def make_lane(
 
     def resolve(hp: Mapping[str, Any]) -> Recipe:
         made = call_recipe(recipe, Hyperparameters({**static, **hp}, facts))
-        return dataclasses.replace(made, model=with_patches(made.model)) if form.patches else made
+        model = with_patches(made.model) if form.patches else made.model
+        if made.normalize is not None:
+            model = normalized(model, made.normalize)
+        return dataclasses.replace(made, model=model, normalize=None)
 
     def objective_of(made: Recipe, examples: Batch | Table) -> Objective:
         if isinstance(made.loss, Objective):
@@ -107,27 +110,36 @@ def make_lane(
         made = resolve(hp)
         example = jax.tree.map(lambda a: a[:1], table.x)
         params, model_state = as_arrays(made.model.init(stream_key(key, "init"), example))
+        if (normalize := call_recipe(recipe, Hyperparameters({**static, **hp}, facts)).normalize) is not None:
+            model_state["inputs"] = normalize.fit(jax.tree.map(lambda a: a[:n], table.x))
         opt_state = as_arrays(made.optimizer.init(params))
-        stopping = None if made.early_stopping is None else _early_stopping.start(params, model_state)
-        return TrainState(params, model_state, opt_state, stopping, *fresh_counters())
+        averages = {name: average.init(params) for name, average in made.averages.items()}
+        stops, plateau = made.early_stopping, None if made.plateau is None else _plateau.start()
+        stopping = None if stops is None else _early_stopping.start(params, model_state, stops.strip)
+        return TrainState(params, model_state, opt_state, averages, stopping, plateau, *fresh_counters())
 
     def step(key: Key, t: Count, state: TrainState, batch: Batch, hp: Mapping[str, Any]) -> tuple[TrainState, Scalar]:
         made = resolve(hp)
         objective = objective_of(made, batch)
+        if made.augment is not None:
+            batch = made.augment(key_for(key, "augment", t), batch)
 
         def total(params: PyTree) -> tuple[Scalar, PyTree]:
-            loss, (model_state, _) = objective(
-                made.model.apply, params, state.model_state, batch, key_for(key, "step", t)
-            )
+            apply, seen = watched_apply(made.model, made.penalties)
+            loss, (model_state, _) = objective(apply, params, state.model_state, batch, key_for(key, "step", t))
             for penalty in made.penalties:
-                loss = loss + penalty(params)
+                loss = loss + penalty(params, **seen, weight=batch.weight)
             return loss, model_state
 
-        (value, model_state), gradient = jax.value_and_grad(total, has_aux=True)(state.params)
+        (value, model_state), gradient = (made.gradient or plain_gradient)(total, state.params)
         optimizer = optax.with_extra_args_support(made.optimizer)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params, value=value)
+        extra = {"value": value, "key": key_for(key, "gradient", t)}
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params, **extra)
+        if state.plateau is not None:
+            updates = optax.tree.scale(state.plateau.scale, updates)
         params = optax.apply_updates(state.params, updates)
-        new = state._replace(params=params, model_state=model_state, opt_state=opt_state)
+        averages = {name: a.update(state.averages[name], params, t + 1) for name, a in made.averages.items()}
+        new = state._replace(params=params, model_state=model_state, opt_state=opt_state, averages=averages)
         # Traced hyperparameters are float32 and would raise what is kept in lower precision to theirs.
         return with_dtypes_of(state, new), value
 
@@ -193,74 +205,6 @@ def make_lane(
     return Lane(init, step, segment, evaluate, resolve, spans, facts)
 
 
-def advance(
-    lane: Lane,
-    key: Key,
-    state: TrainState,
-    table: Table,
-    hp: Mapping[str, Any],
-    start: Count,
-    length: Count | int,
-    fed: Batch | None = None,
-) -> tuple[TrainState, Metrics]:
-    """Returns the lane after a segment and an evaluation, and the metrics of that evaluation.
-
-    A lane that is not running keeps its state to the bit, and its metrics are NaN. A lane that diverges keeps the state
-    of the last good boundary.
-
-    Args:
-      lane: the lane.
-      key: key of the seed.
-      state: where the lane stands.
-      table: all examples.
-      hp: traced hyperparameters.
-      start: updates done before.
-      length: updates to do.
-      fed: the batches to do them on, or None to draw them from the table.
-    """
-    made = lane.resolve(hp)
-    trained, first_bad = lane.segment(key, state, table, hp, start, length, fed)
-    now = jnp.asarray(start + length, jnp.int32)
-
-    metrics: Metrics = {}
-    for split in ("train", "valid"):
-        values = lane.evaluate(trained.params, trained.model_state, table, hp, lane.spans[split])
-        metrics |= {f"{split}_{name}": value for name, value in values.items()}
-    metrics |= {f"train_penalty_{p.name}": p(trained.params) for p in made.penalties}
-
-    # The first of these to be found counts: an update's loss, else what the segment ends with, else its evaluation.
-    bad = jnp.stack(
-        [first_bad > 0, ~all_finite((trained.params, trained.model_state)), ~jnp.isfinite(metrics["train_loss"])]
-    )
-    good = ~bad.any()
-    stop = jnp.array(False)
-    stopping = trained.stopping
-    if made.early_stopping is not None and stopping is not None:
-        value, mode = _watched(made, metrics)
-        stopping, stop = _early_stopping.observe(
-            stopping, value, now, trained.params, trained.model_state, made.early_stopping, mode
-        )
-
-    running = state.status == Status.RUNNING
-    onward = trained._replace(
-        stopping=stopping, last_step=now, status=jnp.where(stop, jnp.int8(Status.STOPPED), state.status)
-    )
-    fallen = state._replace(
-        status=jnp.array(Status.DIVERGED, jnp.int8),
-        first_bad_step=jnp.where(first_bad > 0, first_bad, now),
-        not_finite=(1 + jnp.argmax(bad)).astype(jnp.int8),
-    )
-    state = select(running, select(good, onward, fallen), state)
-    return state, {name: jnp.where(running & good, value, jnp.nan) for name, value in metrics.items()}
-
-
-def finish(lane: Lane, state: TrainState, table: Table, hp: Mapping[str, Any]) -> tuple[PyTree, PyTree, Count, Metrics]:
-    """Returns the kept parameters, their model state and step, and the metrics on the test split."""
-    params, model_state, best_step = kept(state, lane.resolve(hp).early_stopping)
-    values = lane.evaluate(params, model_state, table, hp, lane.spans["test"])
-    return params, model_state, best_step, {f"test_{name}": value for name, value in values.items()}
-
-
 @jax.custom_batching.custom_vmap
 def _own(x: Any, lane: Any) -> Any:
     """Returns x; under vmap one copy for each lane, where `lane` is anything that differs from lane to lane."""
@@ -272,17 +216,3 @@ def _own(x: Any, lane: Any) -> Any:
 def _own_for_each(size: int, batched: list[bool], x: Any, lane: Any) -> tuple[Any, bool]:
     del lane
     return (x if batched[0] else jnp.broadcast_to(x, (size, *x.shape))), True
-
-
-def _watched(made: Recipe, metrics: Metrics) -> tuple[Scalar, Any]:
-    assert made.early_stopping is not None
-    watched = made.early_stopping.metric
-    mode = made.modes.get(watched.partition("_")[2]) if watched in metrics else None
-    if mode is None:
-        raise InputError(
-            "early_stopping.metric",
-            watched,
-            "it is not measured, or does not say whether more is better",
-            f"Choose among: {', '.join(metrics)}.",
-        )
-    return metrics[watched], mode

@@ -1,6 +1,6 @@
 """From a per-example loss to the scalar that is differentiated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,6 +9,8 @@ from jaxtune._errors import InputError
 from jaxtune._types import Array, ExampleFn, Key, PyTree
 from jaxtune.data._batches import Batch, weighted_mean
 from jaxtune.losses import softmax_cross_entropy, squared_error
+from jaxtune.models import Model
+from jaxtune.penalties import Penalty
 
 
 class Objective:
@@ -72,3 +74,29 @@ def checked(loss: ExampleFn, classes: int | None) -> ExampleFn:
         return values
 
     return fn
+
+
+def watched_apply(model: Model, penalties: Sequence[Penalty]) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """Returns a model's `apply`, and a dict that after a call holds what penalties need of it.
+
+    Raises:
+      ValueError: a penalty needs what layers return, and the model does not tell.
+    """
+    seen: dict[str, Any] = {}
+    if not any(penalty.needs for penalty in penalties):
+        return model.apply, seen
+    capture = model.capture
+    if capture is None and any("intermediates" in penalty.needs for penalty in penalties):
+        reason = "a penalty needs what its layers return"
+        cure = "Pass a Linen module, a builder of an NNX module, or jt.Model(init, apply, capture)."
+        raise InputError("model", "jt.Model(init, apply)", reason, cure)
+
+    def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key, train: bool) -> tuple[Any, PyTree]:
+        if capture is None:
+            outputs, state = model.apply(params, state, x, key=key, train=train)
+        else:
+            outputs, state, seen["intermediates"] = capture(params, state, x, key=key, train=train)
+        seen["outputs"] = outputs
+        return outputs, state
+
+    return apply, seen

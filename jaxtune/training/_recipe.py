@@ -10,11 +10,15 @@ import optax
 from jaxtune import _check
 from jaxtune._errors import InputError, InputTypeError
 from jaxtune._types import ExampleFn
+from jaxtune.data import Normalization
+from jaxtune.data.augment import Augmentation
 from jaxtune.metrics import Metric, Mode, accuracy, mean
 from jaxtune.models import as_model
+from jaxtune.optim import GradientFn, WeightAverage
 from jaxtune.penalties import Penalty
 from jaxtune.training._early_stopping import EarlyStopping
 from jaxtune.training._objective import Objective
+from jaxtune.training._plateau import ReduceOnPlateau
 
 RecipeFn = Callable[..., "Recipe"]
 
@@ -31,9 +35,17 @@ class Recipe:
       loss: `loss(outputs, y)`, one value per example, of which the mean is taken; or a `jt.Objective`. None:
         `jt.losses.softmax_cross_entropy` for integer labels, `jt.losses.squared_error` for floats.
       penalty: a penalty or a tuple of penalties, which are added to the loss.
+      normalize: what is done to inputs, such as `jt.data.standardize()`, fitted on the training split; or None.
+        `result.predict` does the same.
+      augment: what is done to training batches, such as `jt.data.augment.flip(hp.rate)`; or None.
       metrics: names and metrics to report besides loss and accuracy: `fn(outputs, y)`, one value per example, which is
         averaged, or a `jt.metrics.Metric`. Each appears as `train_<name>`, `valid_<name>`, `test_<name>`.
       early_stopping: when to stop, or None. With it the parameters of the best evaluation are kept.
+      plateau: when the learning rate falls, or None.
+      gradient: how the gradient is taken: None for the plain one, or `jt.optim.sam(rho)`.
+      weight_average: `jt.optim.ema(decay)` or `jt.optim.swa(begin)`: what is evaluated and kept are then averaged
+        parameters, with the model state of the last ones. Or names and averages, each of which is evaluated besides, as
+        `valid_loss_<name>`; the parameters that are kept are then not averaged.
 
     Raises:
       TypeError, ValueError: a field that cannot be used.
@@ -45,8 +57,13 @@ class Recipe:
     batch_size: int
     loss: ExampleFn | Objective | None = None
     penalty: Penalty | tuple[Penalty, ...] = ()
+    normalize: Normalization | None = None
+    augment: Augmentation | None = None
     metrics: Mapping[str, ExampleFn | Metric] = dataclasses.field(default_factory=dict)
     early_stopping: EarlyStopping | None = None
+    plateau: ReduceOnPlateau | None = None
+    gradient: GradientFn | None = None
+    weight_average: WeightAverage | Mapping[str, WeightAverage] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", as_model(self.model))
@@ -67,6 +84,21 @@ class Recipe:
                 "it is no jt.EarlyStopping",
                 "Pass jt.EarlyStopping(patience=hp.patience).",
             )
+        if self.normalize is not None and not isinstance(self.normalize, Normalization):
+            raise InputTypeError(
+                "normalize", self.normalize, "it is no normalization", "Pass jt.data.standardize(), say, or None."
+            )
+        if self.augment is not None and not callable(self.augment):
+            raise InputTypeError(
+                "augment", self.augment, "it is no function", "Pass jt.data.augment.flip(hp.rate), say, or None."
+            )
+        if self.plateau is not None and not isinstance(self.plateau, ReduceOnPlateau):
+            raise InputTypeError(
+                "plateau", self.plateau, "it is no jt.ReduceOnPlateau", "Pass jt.ReduceOnPlateau(factor=hp.factor)."
+            )
+        if self.gradient is not None and not callable(self.gradient):
+            raise InputTypeError("gradient", self.gradient, "it is no function", "Pass jt.optim.sam(hp.rho), or None.")
+        _check_averages(self.weight_average)
         object.__setattr__(self, "penalty", _penalties(self.penalty))
         if not isinstance(self.metrics, Mapping):
             raise InputTypeError("metrics", self.metrics, "metrics have names", "Pass a dict, {'top3': fn}.")
@@ -81,10 +113,23 @@ class Recipe:
         return self.penalty
 
     @property
+    def average(self) -> WeightAverage | None:
+        """The average whose parameters are evaluated and kept, or None."""
+        return self.weight_average if isinstance(self.weight_average, WeightAverage) else None
+
+    @property
+    def averages(self) -> Mapping[str, WeightAverage]:
+        """All averages by name; that which is kept is called `""`."""
+        if self.weight_average is None:
+            return {}
+        return {"": self.weight_average} if isinstance(self.weight_average, WeightAverage) else self.weight_average
+
+    @property
     def modes(self) -> dict[str, Mode]:
         """Whether less or more is better, for each metric by name."""
         built_in: dict[str, Mode] = {"loss": "min", "accuracy": "max"}
-        return built_in | {name: getattr(m, "mode", None) for name, m in self.metrics.items()}
+        modes = built_in | {name: getattr(m, "mode", None) for name, m in self.metrics.items()}
+        return modes | {f"{metric}_{which}": mode for which in self.averages if which for metric, mode in modes.items()}
 
     def all_metrics(self, classification: bool) -> dict[str, Metric]:
         """Returns the metrics besides the loss by name: accuracy, of integer labels, and the recipe's own."""
@@ -109,6 +154,17 @@ def _penalties(given: Any) -> tuple[Penalty, ...]:
                 "Pass name= to one of them.",
             )
     return penalties
+
+
+def _check_averages(given: Any) -> None:
+    named = given if isinstance(given, Mapping) else {} if given is None else {"average": given}
+    for name, average in named.items():
+        if not isinstance(average, WeightAverage):
+            cure = "Pass jt.optim.ema(hp.decay), say, or a dict of averages by name."
+            raise InputTypeError("weight_average", average, "it is no average", cure)
+        if not isinstance(name, str) or not name.isidentifier():
+            reason = "averages are called by identifiers, for they end the names of metrics"
+            raise InputError("weight_average", name, reason, "Choose another name, such as 'slow'.")
 
 
 def call_recipe(recipe: RecipeFn, hp: Any) -> Recipe:

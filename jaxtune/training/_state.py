@@ -1,12 +1,14 @@
 """The state of a lane, and how a trial can end."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from jaxtune._tree import select
 from jaxtune._types import Array, Count, Int, PyTree
+from jaxtune.optim import WeightAverage
 from jaxtune.training._early_stopping import EarlyStopping, EarlyStoppingState, is_on
+from jaxtune.training._plateau import PlateauState
 
 
 class Status:
@@ -38,7 +40,9 @@ class TrainState(NamedTuple):
       params: learned parameters.
       model_state: what else the model carries, such as running statistics.
       opt_state: the optimizer's state.
+      averages: states of the averages of the parameters, by name.
       stopping: early stopping's state, or None.
+      plateau: state of the learning rate's reductions, or None.
       last_step: updates done at the last evaluation while the lane was running.
       status: a number of `Status`.
       first_bad_step: the first update whose loss was not finite; 0 if there was none.
@@ -49,20 +53,29 @@ class TrainState(NamedTuple):
     params: PyTree
     model_state: PyTree
     opt_state: PyTree
+    averages: dict[str, Any]
     # change at evaluations
     stopping: EarlyStoppingState | None
+    plateau: PlateauState | None
     last_step: Count
     status: Int[Array, ""]
     first_bad_step: Count
     not_finite: Int[Array, ""]
 
 
-def kept(state: TrainState, early_stopping: EarlyStopping | None) -> tuple[PyTree, PyTree, Count]:
+def measured_params(state: TrainState, average: WeightAverage | None) -> PyTree:
+    """Returns the parameters that are evaluated: the last ones, or their average."""
+    return state.params if average is None else average.value(state.averages[""], state.params)
+
+
+def kept(
+    state: TrainState, early_stopping: EarlyStopping | None, average: WeightAverage | None = None
+) -> tuple[PyTree, PyTree, Count]:
     """Returns the kept parameters, their model state, and the step they are of.
 
-    Those of the best evaluation with early stopping, else the last ones.
+    Those of the best evaluation with early stopping, else the last ones, averaged where there is an average.
     """
-    last = (state.params, state.model_state, state.last_step)
+    last = (measured_params(state, average), state.model_state, state.last_step)
     if state.stopping is None or early_stopping is None:
         return last
     best = (state.stopping.best_params, state.stopping.best_model_state, state.stopping.best_step)

@@ -11,8 +11,9 @@ from jaxtune._errors import InputError
 from jaxtune._types import Array, Float, Int, Key
 from jaxtune.data._batches import make_table
 from jaxtune.data._splits import Splits
+from jaxtune.training._boundary import advance
 from jaxtune.training._facts import batch_size_of, default_eval_every, evaluation_steps, facts_of
-from jaxtune.training._lane import Form, Metrics, advance, make_lane
+from jaxtune.training._lane import Form, Metrics, make_lane
 from jaxtune.training._recipe import RecipeFn
 from jaxtune.training._state import Status, TrainState
 

@@ -9,8 +9,8 @@ from asserts import assert_same_bits
 from problems import OFF, cnn, digits, mlp
 
 import jaxtune as jt
-from jaxtune.sweep import _jaxpr
-from jaxtune.sweep._programs import Layout, build
+from jaxtune.sweep.programs import _jaxpr
+from jaxtune.sweep.programs._programs import Layout, build
 
 UNITS = 50
 

@@ -8,9 +8,10 @@ from flax import linen as nn, nnx
 from problems import OFF, cnn, digits, linear, mlp
 
 import jaxtune as jt
-from jaxtune.sweep import _jaxpr, _measure
-from jaxtune.sweep._compile import compile_program
-from jaxtune.sweep._programs import Layout, build
+from jaxtune.sweep import _measure
+from jaxtune.sweep.lanes._compile import compile_program
+from jaxtune.sweep.programs import _jaxpr
+from jaxtune.sweep.programs._programs import Layout, build
 
 DATA = digits()
 
@@ -25,9 +26,10 @@ def test_counts_trials_lanes_bytes_and_flops():
     assert program.flops == 2 * 16 * (64 * 16 * 2 + 16 * 10 * 3)
     assert plan.flops == program.flops * 18 * 100
     weights = 64 * 16 + 16 + 16 * 10 + 10
-    # Parameters, Adam's two averages and its count, early stopping's best and three numbers, five of the lane's own.
+    # Parameters, Adam's two averages and its count, early stopping's best, three numbers and five losses, and
+    # five of the lane's own.
     assert program.variable_bytes == 4 * weights
-    assert program.state_bytes == 4 * (4 * weights + 1 + 3) + 4 + 4 + 1 + 1
+    assert program.state_bytes == 4 * (4 * weights + 1 + 3 + 5) + 4 + 4 + 1 + 1
     assert plan.data_bytes == (64 + 48 + 48) * (64 * 4 + 4)
     memory = program.memory
     assert (memory.chunk, memory.data, memory.kept) == (4 * program.state_bytes, plan.data_bytes, 18 * 4 * weights)

@@ -1,0 +1,167 @@
+"""Variational dropout, in both of its meanings.
+
+One mask for a whole sequence (Gal and Ghahramani), and Gaussian noise whose strength is learned, weight by weight (Kingma,
+Salimans and Welling; Molchanov, Ashukha and Vetrov).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxtune import _check
+from jaxtune._errors import InputError
+from jaxtune._tree import path_name
+from jaxtune._types import Array, Float, Key, PyTree, ScalarLike
+from jaxtune.nn._dropout import dropout
+
+Cell = Callable[[PyTree, Any], tuple[PyTree, Any]]
+"""`cell(carry, x) -> (carry, y)`, as `jax.lax.scan` takes it."""
+
+
+def variational_dropout(
+    key: Key, x: Float[Array, "batch time features"], rate: ScalarLike
+) -> Float[Array, "batch time features"]:
+    """Returns a sequence with features dropped, the same ones at every time; the others are divided by `1 - rate`.
+
+    For the inputs and the outputs of a recurrent network; `state_dropout` is for its state.
+
+    Args:
+      key: random key, consumed.
+      x: sequences, shape (batch, time, features).
+      rate: probability of dropping a feature of a sequence, in [0, 1]; may be traced.
+
+    Raises:
+      ValueError: x is no batch of sequences.
+
+    References:
+      Gal and Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", NeurIPS 2016.
+    """
+    if x.ndim != 3:
+        reason = "the same features are dropped along the time of sequences (batch, time, features)"
+        raise InputError("x", x.shape, reason, "Add the axis that is missing, or use dropout.")
+    return dropout(key, x, rate, broadcast_dims=(1,))
+
+
+def state_dropout(
+    cell: Cell, key: Key, rate: ScalarLike, *, where: Callable[[str, Any], bool] = lambda path, leaf: True
+) -> Cell:
+    """Returns a recurrent cell that sees its state with features dropped, the same ones at every time.
+
+    Args:
+      cell: `cell(carry, x) -> (carry, y)`, to be scanned over time.
+      key: random key, the same for all times; consumed.
+      rate: probability of dropping a feature of a state, in [0, 1]; may be traced.
+      where: `where(path, leaf)` chooses the parts of the carry, such as `"1"`, the hidden state of Flax's LSTM, and not
+        `"0"`, its memory.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> import jaxtune as jt
+      >>> cell = lambda h, x: (jnp.tanh(h + x), h)
+      >>> dropped = jt.nn.state_dropout(cell, jax.random.key(0), 0.5)
+      >>> h, ys = jax.lax.scan(dropped, jnp.zeros((2, 3)), jnp.ones((4, 2, 3)))
+
+    References:
+      Gal and Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", NeurIPS 2016.
+    """
+    _check.number("rate", rate, low=0.0, high=1.0)
+
+    def dropped(carry: PyTree, x: Any) -> tuple[PyTree, Any]:
+        leaves, structure = jax.tree_util.tree_flatten_with_path(carry)
+        seen = [
+            dropout(jax.random.fold_in(key, i), leaf, rate) if where(path_name(path), leaf) else leaf
+            for i, (path, leaf) in enumerate(leaves)
+        ]
+        return cell(jax.tree.unflatten(structure, seen), x)
+
+    return dropped
+
+
+def variational_dense(
+    key: Key,
+    x: Float[Array, "batch inputs"],
+    kernel: Float[Array, "inputs outputs"],
+    log_alpha: Float[Array, "inputs outputs"],
+) -> Float[Array, "batch outputs"]:
+    """Returns `x` times a kernel whose weights w have independent noise N(0, alpha w^2).
+
+    The noise is drawn for the outputs and not for the weights (local reparametrization):
+    `y ~ N(x W, x^2 (alpha W^2))`, which has the same distribution for each example and gives gradients of less variance.
+
+    Args:
+      key: random key, consumed.
+      x: inputs.
+      kernel: mean of the weights.
+      log_alpha: log of the relative variance of each weight; a dropout rate p is `log(p / (1 - p))`.
+
+    References:
+      Kingma, Salimans, Welling, "Variational dropout and the local reparameterization trick", NeurIPS 2015.
+    """
+    variance = jnp.square(x) @ (jnp.exp(log_alpha) * jnp.square(kernel))
+    some = variance > 0
+    deviation = jnp.where(some, jnp.sqrt(jnp.where(some, variance, 1.0)), 0.0)
+    return x @ kernel + deviation * jax.random.normal(key, variance.shape, variance.dtype)
+
+
+@jax.custom_jvp
+def variational_kl(log_alpha: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Returns the divergence of N(w, alpha w^2) from the log-uniform prior, exactly; 0 for infinite alpha.
+
+    With Dawson's function D it is `2 int_0^u D(t) dt` for `u = 1 / sqrt(2 alpha)`; its derivative in log alpha is
+    `-u D(u)`. It does not depend on w.
+
+    Args:
+      log_alpha: any shape.
+
+    References:
+      Hron, Matthews, Ghahramani, "Variational Bayesian dropout: pitfalls and fixes", ICML 2018.
+      Molchanov, Ashukha, Vetrov, "Variational dropout sparsifies deep neural networks", ICML 2017.
+    """
+    u = jnp.exp(-0.5 * log_alpha) / 2**0.5
+    near = jnp.minimum(u, _FAR)
+    places, weights = np.polynomial.legendre.leggauss(32)
+    t = near[..., None] * jnp.asarray(0.5 * (places + 1), u.dtype).reshape((1,) * u.ndim + (-1,))
+    inner = near * (dawson(t) * jnp.asarray(0.5 * weights, u.dtype).reshape((1,) * u.ndim + (-1,))).sum(-1)
+    return 2 * (inner + jnp.where(u > _FAR, _tail(jnp.maximum(u, _FAR)) - _tail(jnp.asarray(_FAR, u.dtype)), 0.0))
+
+
+@variational_kl.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (log_alpha,), (change,) = primals, tangents
+    u = jnp.exp(-0.5 * log_alpha) / 2**0.5
+    return variational_kl(log_alpha), -u * dawson(u) * change
+
+
+_FAR = 10.0
+_STEP = 0.25
+
+
+def dawson(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Returns Dawson's function, `exp(-x^2) int_0^x exp(t^2) dt`.
+
+    Args:
+      x: any shape.
+
+    References:
+      Rybicki, "Dawson's integral and the sampling theorem", Computers in Physics 1989.
+    """
+    x = jnp.asarray(x)
+    near = jnp.clip(x, -_FAR, _FAR)
+    n = np.arange(-67, 68, 2)
+    odd = jnp.asarray(n, x.dtype).reshape((1,) * x.ndim + (-1,))
+    inner = (jnp.exp(-jnp.square(near[..., None] - odd * _STEP)) / odd).sum(-1) / np.pi**0.5
+    far = jnp.where(jnp.abs(x) > _FAR, x, _FAR)
+    squared = 1 / (2 * jnp.square(far))
+    # Terms of the asymptotic series, 1, 3, 15, 105, ...: the least of them is below 1e-10 from here on.
+    series = 1 + squared * (1 + squared * (3 + squared * (15 + squared * (105 + squared * (945 + squared * 10395)))))
+    return jnp.where(jnp.abs(x) > _FAR, series / (2 * far), inner)
+
+
+def _tail(u: Array) -> Array:
+    """Returns an integral of the asymptotic series of Dawson's function."""
+    s = 1 / (2 * jnp.square(u))
+    terms = (1.0, 3.0, 15.0, 105.0, 945.0, 10395.0)
+    return 0.5 * jnp.log(u) - 0.5 * sum(c * s ** (k + 1) / (2 * (k + 1)) for k, c in enumerate(terms))

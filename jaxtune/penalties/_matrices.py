@@ -1,0 +1,90 @@
+"""Penalties on kernels as matrices: on angles between their columns, and on their largest singular value."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxtune import _check
+from jaxtune._types import Array, PyTree, Scalar, ScalarLike
+from jaxtune.penalties._penalty import Penalty, Where, is_kernel, selected
+
+
+def orthogonality(strength: ScalarLike, *, where: Where = is_kernel, name: str = "orthogonality") -> Penalty:
+    """Returns `strength * sum ||W' W - I||^2` over kernels W of shape (inputs, units): their columns orthonormal.
+
+    A convolution's kernel is (all but the last axis, filters). With more units than inputs it cannot be zero.
+
+    Args:
+      strength: at least 0; may be traced.
+      where: `where(path, leaf)` chooses the parameters; by default kernels, not biases or normalization parameters.
+      name: logged as `train_penalty_<name>`.
+
+    References:
+      Brock, Lim, Ritchie, Weston, "Neural photo editing with introspective adversarial networks", ICLR 2017.
+    """
+    _check.number("strength", strength, low=0.0)
+
+    def of(w: Array) -> Scalar:
+        matrix = _matrix(w)
+        return jnp.square(matrix.T @ matrix - jnp.eye(matrix.shape[1], dtype=w.dtype)).sum()
+
+    return Penalty(name, lambda params: strength * _total(of, params, where))
+
+
+def spectral_norm(
+    strength: ScalarLike, *, iterations: int | None = None, where: Where = is_kernel, name: str = "spectral_norm"
+) -> Penalty:
+    """Returns `strength * sum sigma(W)^2`, with sigma the largest singular value of a kernel of shape (inputs, units).
+
+    Args:
+      strength: at least 0; may be traced.
+      iterations: of the power method, from a fixed start, which then gives a lower bound of sigma; None computes it
+        exactly, by a singular value decomposition at every update.
+      where: `where(path, leaf)` chooses the parameters; by default kernels, not biases or normalization parameters.
+      name: logged as `train_penalty_<name>`.
+
+    References:
+      Yoshida and Miyato, "Spectral norm regularization for improving the generalizability of deep learning", 2017.
+    """
+    _check.number("strength", strength, low=0.0)
+    if iterations is not None:
+        _check.count("iterations", iterations)
+
+    def of(w: Array) -> Scalar:
+        matrix = _matrix(w)
+        if iterations is None:
+            return jnp.square(jnp.linalg.svd(matrix, compute_uv=False)[0])
+        return jnp.square(largest_singular_value(matrix, iterations))
+
+    return Penalty(name, lambda params: strength * _total(of, params, where))
+
+
+def largest_singular_value(matrix: Array, iterations: int, start: Array | None = None) -> Scalar:
+    """Returns an estimate from below of the largest singular value, by the power method.
+
+    It is differentiable: the gradient is that of `u' W v` with both vectors held.
+
+    Args:
+      matrix: shape (rows, columns).
+      iterations: how many times W' W is applied.
+      start: shape (columns,), not orthogonal to the singular vector; None is a vector of no particular direction.
+    """
+    held = jax.lax.stop_gradient(matrix)
+    n = matrix.shape[1]
+    v = 1 + 0.1 * jnp.cos(jnp.arange(1, n + 1, dtype=matrix.dtype)) if start is None else start
+
+    def unit(x: Array) -> Array:
+        norm = jnp.sqrt(jnp.square(x).sum())
+        return x / jnp.where(norm > 0, norm, 1.0)
+
+    for _ in range(iterations):
+        v = unit(held.T @ (held @ v))
+    return unit(held @ v) @ matrix @ jax.lax.stop_gradient(unit(v))
+
+
+def _matrix(kernel: Array) -> Array:
+    return kernel.reshape(-1, kernel.shape[-1])
+
+
+def _total(of: object, params: PyTree, where: Where) -> Scalar:
+    assert callable(of)
+    return jnp.stack([of(w) for w in selected(params, where)]).sum()
