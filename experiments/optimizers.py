@@ -57,7 +57,7 @@ def report(result, out):
     if out is not None:
         figure = jt.plots.response(result, metric, axis="lr")
         figure.axes[0].set_yscale("log")
-        figure.axes[0].set_ylim(bottom=0.8 * float(losses.min()))  # intervals of few seeds may reach far down
+        figure.axes[0].set_ylim(bottom=0.4 * float(losses.min()))  # intervals of few seeds may reach far down
         figure.savefig(Path(out) / "learning_rates.png", dpi=150)
         print(f"Figure: {Path(out) / 'learning_rates.png'}")
 
