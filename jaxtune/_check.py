@@ -25,6 +25,7 @@ def number(
     low: float = -math.inf,
     high: float = math.inf,
     infinity: str | None = None,
+    exclusive: bool = False,
     cure: str = "",
 ) -> Any:
     """Returns `value` as it came, having checked it if it is a concrete number.
@@ -35,6 +36,7 @@ def number(
       low: smallest legal value.
       high: largest legal value.
       infinity: what positive infinity does, where it is legal; None where it is not.
+      exclusive: whether `low` itself is illegal.
       cure: replaces the sentence that tells what to pass.
 
     Raises:
@@ -56,6 +58,8 @@ def number(
         return value
     if math.isinf(concrete):
         raise InputError(name, value, 'infinity does not mean "off" here', cure or f"Pass a finite number {span}.")
+    if exclusive and concrete == low:
+        raise InputError(name, value, f"it has to be above {low:g}", cure or f"Pass a number above {low:g}.")
     if not low <= concrete <= high:
         raise InputError(name, value, f"it has to be {span.removeprefix('of ')}", cure or f"Pass a number {span}.")
     return value

@@ -95,7 +95,7 @@ def whiten(eps: ScalarLike = 1e-5) -> Normalization:
     References:
       Kessy, Lewin, Strimmer, "Optimal whitening and decorrelation", The American Statistician 2018.
     """
-    _check.number("eps", eps, low=0.0)
+    _check.number("eps", eps, low=0.0, exclusive=True)
 
     def fit(x: Array) -> Any:
         flat = _as_float(x).reshape(x.shape[0], -1)

@@ -1,7 +1,8 @@
 """Augmentation of training batches, on the device and inside the compiled step: `jt.data.augment.flip(rate)`.
 
 Each is a pure function `augment(key, batch) -> batch`, with one draw per example. Strengths may be traced, and at 0 every
-one is the identity, to the bit. Images are (batch, height, width, channels).
+one leaves the inputs as they are. Images are (batch, height, width, channels); inputs are as the data has them, before
+normalization, and whole numbers become floats.
 """
 
 from collections.abc import Callable
@@ -170,7 +171,7 @@ def cutout(side: ScalarLike) -> Augmentation:
 def mixup(alpha: ScalarLike, classes: int) -> Augmentation:
     """Returns the augmentation that mixes examples in pairs: `l x + (1 - l) x'` with labels `l y + (1 - l) y'`.
 
-    One l ~ Beta(alpha, alpha) is drawn for a batch. Labels become probabilities, which `jt.losses.softmax_cross_entropy`
+    One l is drawn for a batch, the larger of a Beta(alpha, alpha) number and the rest. Labels become probabilities, which `jt.losses.softmax_cross_entropy`
     takes as they are.
 
     Args:
@@ -186,7 +187,7 @@ def mixup(alpha: ScalarLike, classes: int) -> Augmentation:
     def augment(key: Key, batch: Batch) -> Batch:
         pair, draw = jax.random.split(key)
         other = jax.random.permutation(pair, batch.y.shape[0])
-        share = _beta(draw, alpha)
+        share = jnp.maximum(drawn := _beta(draw, alpha), 1 - drawn)  # pairs are drawn either way round
         x = jax.tree.map(lambda a: jnp.where(share < 1, share * a + (1 - share) * a[other], a), batch.x)
         return batch._replace(x=x, y=_mixed(batch.y, other, share, classes))
 
@@ -226,7 +227,8 @@ def _array(batch: Batch) -> Array:
     if not isinstance(batch.x, jax.Array):
         cure = "Write a function of (key, batch) for inputs of other forms."
         raise InputError("x", type(batch.x).__name__, "this augmentation is for one array of inputs", cure)
-    return batch.x
+    x: Array = batch.x
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
 
 
 def _images(batch: Batch) -> Array:
@@ -316,11 +318,11 @@ def _square(key: Key, x: Array, side: Array) -> tuple[Array, Array]:
 
 
 def _beta(key: Key, alpha: ScalarLike) -> Float[Array, ""]:
-    """Returns the larger share of a pair, l or 1 - l with l ~ Beta(alpha, alpha); 1 for alpha = 0."""
+    """Returns l ~ Beta(alpha, alpha); 1 for alpha = 0."""
     positive = jnp.asarray(alpha, jnp.float32) > 0
     some = jnp.where(positive, jnp.asarray(alpha, jnp.float32), 1.0)
     share = jax.random.beta(key, some, some)
-    return jnp.where(positive, jnp.maximum(share, 1 - share), 1.0)
+    return jnp.where(positive, share, 1.0)
 
 
 def _mixed(y: Array, other: Array, share: Array, classes: int) -> Array:

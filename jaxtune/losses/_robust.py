@@ -17,7 +17,8 @@ def absolute_error(outputs: Float[Array, "batch ..."], y: Float[Array, "batch ..
     Raises:
       ValueError: the numbers of targets differ.
     """
-    return jnp.abs(residuals(outputs, y)).sum(-1)
+    r = residuals(outputs, y)
+    return (r * jnp.sign(r)).sum(-1)  # not jnp.abs, whose gradient at 0 is 1
 
 
 def huber(delta: ScalarLike = 1.0) -> ExampleFn:
@@ -29,7 +30,7 @@ def huber(delta: ScalarLike = 1.0) -> ExampleFn:
     References:
       Huber, "Robust estimation of a location parameter", Ann. Math. Stat. 1964.
     """
-    _check.number("delta", delta, low=0.0)
+    _check.number("delta", delta, low=0.0, exclusive=True)
 
     def loss(outputs: Float[Array, "batch ..."], y: Float[Array, "batch ..."]) -> Float[Array, " batch"]:
         size = jnp.abs(residuals(outputs, y))

@@ -29,21 +29,31 @@ def softmax_cross_entropy(
     """
     if jnp.ndim(y) == 2 and jnp.issubdtype(jnp.result_type(y), jnp.floating):
         return soft_cross_entropy(outputs, y)
+    check_labels(outputs, y)
+    return optax.softmax_cross_entropy_with_integer_labels(outputs, y)
+
+
+def check_labels(outputs: Array, y: Array) -> None:
+    """Refuses what are no integer labels of these outputs.
+
+    Raises:
+      TypeError: `y` is not an integer array.
+      ValueError: the shapes do not fit each other.
+    """
     if not jnp.issubdtype(jnp.result_type(y), jnp.integer):
         raise InputTypeError(
             "y",
             str(jnp.result_type(y)),
-            "softmax cross-entropy needs integer labels",
+            "this loss needs integer labels",
             "Convert the labels with y.astype('int32').",
         )
     if outputs.ndim != 2 or y.shape != outputs.shape[:1]:
         raise InputError(
             "outputs",
             (outputs.shape, y.shape),
-            "softmax cross-entropy needs outputs of shape (batch, classes) and y of shape (batch,)",
+            "this loss needs outputs of shape (batch, classes) and y of shape (batch,)",
             "Let the model return one row of logits per example.",
         )
-    return optax.softmax_cross_entropy_with_integer_labels(outputs, y)
 
 
 def soft_cross_entropy(

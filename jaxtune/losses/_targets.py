@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtune import _check
 from jaxtune._errors import InputError
 from jaxtune._types import Array, ArrayLike, ExampleFn, Float, Int, ScalarLike
-from jaxtune.losses._softmax import softmax_cross_entropy
+from jaxtune.losses._softmax import check_labels, softmax_cross_entropy
 
 
 def label_smoothing(rate: ScalarLike) -> ExampleFn:
@@ -63,6 +63,7 @@ def class_weighted(weights: Sequence[ScalarLike] | ArrayLike, loss: ExampleFn = 
         _check.number(f"weights[{i}]", weight, low=0.0)
 
     def weighted(outputs: Float[Array, "batch classes"], y: Int[Array, " batch"]) -> Float[Array, " batch"]:
+        check_labels(outputs, y)
         if outputs.shape[-1] != len(table):
             reason = f"the outputs have {outputs.shape[-1]} classes"
             raise InputError("weights", f"{len(table)} weights", reason, "Pass one weight per class.")
@@ -83,6 +84,7 @@ def focal(gamma: ScalarLike) -> ExampleFn:
     _check.number("gamma", gamma, low=0.0)
 
     def loss(outputs: Float[Array, "batch classes"], y: Int[Array, " batch"]) -> Float[Array, " batch"]:
+        check_labels(outputs, y)
         surprise = softmax_cross_entropy(outputs, y)
         missing = -jnp.expm1(-surprise)  # 1 - p, which may be 0
         some = missing > 0

@@ -63,7 +63,7 @@ def gaussian_dropout(key: Key, x: Float[Array, "..."], rate: ScalarLike) -> Floa
     Args:
       key: random key, consumed.
       x: activations, any shape.
-      rate: in [0, 1); may be traced. 0 returns `x` exactly.
+      rate: in [0, 1); may be traced, where it has to be below 1 unseen. 0 returns `x` exactly.
 
     Raises:
       ValueError: `rate` is a number outside of [0, 1).

@@ -45,17 +45,16 @@ def variational_dropout(
     return dropout(key, x, rate, broadcast_dims=(1,))
 
 
-def state_dropout(
-    cell: Cell, key: Key, rate: ScalarLike, *, where: Callable[[str, Any], bool] = lambda path, leaf: True
-) -> Cell:
+def state_dropout(cell: Cell, key: Key, rate: ScalarLike, *, where: Callable[[str, Any], bool] | None = None) -> Cell:
     """Returns a recurrent cell that sees its state with features dropped, the same ones at every time.
 
     Args:
       cell: `cell(carry, x) -> (carry, y)`, to be scanned over time.
       key: random key, the same for all times; consumed.
       rate: probability of dropping a feature of a state, in [0, 1]; may be traced.
-      where: `where(path, leaf)` chooses the parts of the carry, such as `"1"`, the hidden state of Flax's LSTM, and not
-        `"0"`, its memory.
+      where: `where(path, leaf)` chooses the parts of the carry. None: of a carry of two, as Flax's LSTMs have it, the
+        second, which is the hidden state and not the memory; else all. What a cell hands on without squashing it, as a
+        memory, grows by `1 / (1 - rate)` each time that it is dropped.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -70,9 +69,11 @@ def state_dropout(
     _check.number("rate", rate, low=0.0, high=1.0)
 
     def dropped(carry: PyTree, x: Any) -> tuple[PyTree, Any]:
+        pair = isinstance(carry, tuple) and len(carry) == 2
+        chosen = where or (lambda path, leaf: not pair or path.split("/")[0] == "1")
         leaves, structure = jax.tree_util.tree_flatten_with_path(carry)
         seen = [
-            dropout(jax.random.fold_in(key, i), leaf, rate) if where(path_name(path), leaf) else leaf
+            dropout(jax.random.fold_in(key, i), leaf, rate) if chosen(path_name(path), leaf) else leaf
             for i, (path, leaf) in enumerate(leaves)
         ]
         return cell(jax.tree.unflatten(structure, seen), x)

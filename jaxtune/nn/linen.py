@@ -220,14 +220,14 @@ class StateDropout(nn.RNNCellBase):
       cell: the cell.
       rate: probability of dropping a feature of a state, in [0, 1]; may be traced.
       deterministic: whether the cell sees all of its state.
-      where: `where(path, leaf)` chooses the parts of the carry; `"1"` is the hidden state of an LSTM.
+      where: `where(path, leaf)` chooses the parts of the carry; None is the hidden state.
       rng_collection: the stream of random keys that is used.
     """
 
     cell: nn.RNNCellBase
     rate: ScalarLike
     deterministic: bool = False
-    where: Callable[[str, Any], bool] = lambda path, leaf: True
+    where: Callable[[str, Any], bool] | None = None
     rng_collection: str = "dropout"
 
     def __call__(self, carry: Any, x: Any) -> tuple[Any, Any]:

@@ -68,8 +68,8 @@ def ewa(values: Float[Array, "steps ..."], decay: ScalarLike, *, debias: bool = 
     Example:
       >>> import jax.numpy as jnp
       >>> import jaxtune as jt
-      >>> jt.optim.ewa(jnp.array([40.0, 49.0, 45.0]), 0.9, debias=False).round(3).tolist()
-      [4.0, 8.5, 12.149999618530273]
+      >>> [round(float(v), 2) for v in jt.optim.ewa(jnp.array([40.0, 49.0, 45.0]), 0.9, debias=False)]
+      [4.0, 8.5, 12.15]
 
     References:
       Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, section 3.
@@ -79,7 +79,8 @@ def ewa(values: Float[Array, "steps ..."], decay: ScalarLike, *, debias: bool = 
         state = ewa_update(state, value, decay)
         return state, ewa_value(state, debias=debias)
 
-    return jax.lax.scan(step, ewa_start(values[0]), values)[1]
+    series = values if jnp.issubdtype(values.dtype, jnp.floating) else values.astype(jnp.result_type(float))
+    return jax.lax.scan(step, ewa_start(series[0]), series)[1]
 
 
 class WeightAverage(NamedTuple):
@@ -122,9 +123,9 @@ def swa(begin: ScalarLike, *, every: ScalarLike = 1) -> WeightAverage:
     """Returns stochastic weight averaging: the arithmetic mean of the weights at every few updates after `begin`.
 
     Args:
-      begin: updates done before the first that is averaged, at least 0; may be traced. Until then the weights are
-        their own average.
-      every: updates from one to the next, at least 1; may be traced.
+      begin: updates done before the first that is averaged, at least 0; may be traced; a fraction is left out. Until
+        then the weights are their own average.
+      every: updates from one to the next, at least 1; may be traced; a fraction is left out.
 
     References:
       Izmailov, Podoprikhin, Garipov, Vetrov, Wilson, "Averaging weights leads to wider optima and better
@@ -134,8 +135,8 @@ def swa(begin: ScalarLike, *, every: ScalarLike = 1) -> WeightAverage:
     _check.number("every", every, low=1.0)
 
     def update(state: EwaState, params: PyTree, step: Count) -> EwaState:
-        since = step - jnp.asarray(begin)
-        counts = (since > 0) & (jnp.mod(since, jnp.asarray(every)) == 0)
+        since = step - jnp.floor(jnp.asarray(begin))
+        counts = (since > 0) & (jnp.mod(since, jnp.floor(jnp.asarray(every))) == 0)
         mean = jax.tree.map(lambda m, w: m + (w - m) / (state.weight + 1), state.total, params)
         return select(counts, EwaState(mean, state.weight + 1), state)
 

@@ -96,7 +96,7 @@ def clip_by_norm(threshold: ScalarLike | Mapping[str, ScalarLike]) -> optax.Grad
 def adaptive_clip(threshold: ScalarLike, *, eps: ScalarLike = 1e-3) -> optax.GradientTransformation:
     """Returns adaptive clipping: the gradient of a unit has a norm of at most `threshold` times that of its weights.
 
-    A unit is what leads to one output: for kernels all axes but the last, biases and scales are clipped entry by entry.
+    A unit is what leads to one output: for kernels all axes but the last; a bias or a scale is one unit, as in Optax.
     Counted is the share of units that were clipped.
 
     Args:
@@ -107,10 +107,10 @@ def adaptive_clip(threshold: ScalarLike, *, eps: ScalarLike = 1e-3) -> optax.Gra
       Brock, De, Smith, Simonyan, "High-performance large-scale image recognition without normalization", ICML 2021.
     """
     _threshold(threshold)
-    _check.number("eps", eps, low=0.0)
+    _check.number("eps", eps, low=0.0, exclusive=True)
 
     def unit_norm(a: Array) -> Array:
-        axes = tuple(range(a.ndim - 1)) if a.ndim > 1 else ()
+        axes = tuple(range(a.ndim - 1)) if a.ndim > 1 else None
         return jnp.sqrt(jnp.square(a).sum(axes, keepdims=True))
 
     def clip(updates: PyTree, params: PyTree) -> tuple[PyTree, Scalar]:

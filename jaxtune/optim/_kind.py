@@ -212,8 +212,10 @@ def checked_kind(kind: Kind) -> Kind:
 def _direction(kind: Kind, debias_m: Scalar, debias_v: Scalar, fresh: Array, m: Array, v: Array) -> Array:
     """Returns u, without weight decay."""
     ahead = jnp.where(kind.nesterov > 0, fresh + kind.b1 * m, m)
-    scale = 1 / (jnp.sqrt(v * debias_v + kind.eps_root) + kind.eps)
-    return jnp.where(kind.adaptive > 0, scale, jnp.ones_like(scale)) * (ahead * debias_m)
+    # Both sides of the choice are finite, so that training can be differentiated where a gradient is zero.
+    adaptive = jnp.asarray(kind.adaptive) > 0
+    root = jnp.sqrt(jnp.where(adaptive, v * debias_v + kind.eps_root, 1.0))
+    return jnp.where(adaptive, 1 / jnp.where(adaptive, root + kind.eps, 1.0), 1.0) * (ahead * debias_m)
 
 
 def _debias(on: ScalarLike, decay: ScalarLike, count: Count) -> Scalar:

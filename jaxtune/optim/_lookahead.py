@@ -55,7 +55,7 @@ def lookahead(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def accumulate(optimizer: optax.GradientTransformation, every: int) -> optax.GradientTransformation:
+def accumulate(optimizer: optax.GradientTransformation, every: int) -> optax.GradientTransformationExtraArgs:
     """Returns the optimizer that moves after every few updates, by the mean of their gradients.
 
     With equal batches that is a batch `every` times as large, in the memory of one.
@@ -64,4 +64,5 @@ def accumulate(optimizer: optax.GradientTransformation, every: int) -> optax.Gra
       optimizer: what makes of the mean gradient an update.
       every: gradients to a mean, a Python int of at least 1.
     """
-    return optax.MultiSteps(optimizer, _check.count("every", every)).gradient_transformation()
+    steps = optax.MultiSteps(optimizer, _check.count("every", every))
+    return optax.GradientTransformationExtraArgs(steps.init, steps.update)  # its own conversion drops extra arguments

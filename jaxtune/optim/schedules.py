@@ -37,7 +37,8 @@ def polynomial(
       steps: updates from start to end, at least 1.
       begin: updates before.
     """
-    start, end, power = _rate("start", start), _rate("end", end), _rate("power", power)
+    start, end = _rate("start", start), _rate("end", end)
+    _check.number("power", power, low=0.0, exclusive=True)
     steps, begin = _steps("steps", steps), _rate("begin", begin)
 
     def schedule(count: Count) -> Scalar:
@@ -140,7 +141,7 @@ def inverse_power(start: ScalarLike, power: ScalarLike, *, steps: ScalarLike = 1
 
 
 def inverse_sqrt(start: ScalarLike, *, steps: ScalarLike = 1) -> Schedule:
-    """Returns `start sqrt(steps / max(t, steps))`, which is constant for `steps` updates; the course's `k / sqrt(epoch)`.
+    """Returns `start sqrt(steps / max(t, steps))`, which is constant for `steps` updates.
 
     Args:
       start: value for the first `steps` updates.

@@ -6,6 +6,7 @@ A layer is called by its name in the model, such as `"Dense_0"`; what a model so
 from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
+from jax.scipy.special import xlogy
 
 from jaxtune import _check
 from jaxtune._errors import InputError
@@ -18,7 +19,9 @@ Activation = Callable[[Array], Array]
 def activity_l1(
     strength: ScalarLike, *layers: str, through: Activation = lambda a: a, name: str = "activity_l1"
 ) -> Penalty:
-    """Returns `strength * sum |a| / batch` over the activations of some layers, as in Keras.
+    """Returns `strength * sum |a| / batch` over the activations of some layers.
+
+    That is Keras 2; Keras 3 does not divide by the batch.
 
     Args:
       strength: at least 0; may be traced.
@@ -35,7 +38,9 @@ def activity_l1(
 def activity_l2(
     strength: ScalarLike, *layers: str, through: Activation = lambda a: a, name: str = "activity_l2"
 ) -> Penalty:
-    """Returns `strength * sum a^2 / batch` over the activations of some layers, as in Keras.
+    """Returns `strength * sum a^2 / batch` over the activations of some layers.
+
+    That is Keras 2; Keras 3 does not divide by the batch.
 
     Args:
       strength: at least 0; may be traced.
@@ -77,7 +82,8 @@ def kl_sparsity(
             share = _shares(a, weight).astype(a.dtype)
             units = a.reshape(a.shape[0], -1, a.shape[-1]).mean(1)  # a channel is one unit
             q = jnp.clip((share[:, None] * units).sum(0), 1e-6, 1 - 1e-6)
-            total = total + (rate * jnp.log(rate / q) + (1 - rate) * jnp.log((1 - rate) / (1 - q))).sum()
+            own = xlogy(rate, rate) + xlogy(1 - rate, 1 - rate)  # 0 at a rate of 0 or 1
+            total = total + (own - rate * jnp.log(q) - (1 - rate) * jnp.log(1 - q)).sum()
         return strength * total
 
     return Penalty(name, fn, ("intermediates", "weight"))

@@ -54,7 +54,8 @@ def l2(strength: ScalarLike, *, where: Where = is_kernel, name: str = "l2") -> P
 def elastic_net(l1: ScalarLike, l2: ScalarLike, *, where: Where = is_kernel, name: str = "elastic_net") -> Penalty:
     """Returns the elastic net penalty `l1 * sum |w| + l2 * sum w^2`.
 
-    scikit-learn's `ElasticNet(alpha, l1_ratio)` has `l1 = alpha * l1_ratio` and `l2 = alpha * (1 - l1_ratio) / 2`.
+    scikit-learn's `ElasticNet(alpha, l1_ratio)`, of half the mean of squares, has, next to the whole mean of squares,
+    `l1 = 2 * alpha * l1_ratio` and `l2 = alpha * (1 - l1_ratio)`.
 
     Args:
       l1: strength of the absolute values, at least 0; may be traced.

@@ -50,7 +50,7 @@ def advance(
     params = measured_params(trained, made.average)
     metrics: Metrics = {}
     for split in ("train", "valid"):
-        metrics |= measure(lane, made, trained, params, table, hp, split)
+        metrics |= measure(lane, made, trained, params, trained.model_state, table, hp, split)
     metrics |= penalty_terms(lane, made, params, trained.model_state, table)
     if (clipped := clipped_fraction(trained.opt_state)) is not None:
         metrics["train_clipped"] = clipped
@@ -92,7 +92,7 @@ def finish(lane: Lane, state: TrainState, table: Table, hp: Mapping[str, Any]) -
     """Returns the kept parameters, their model state and step, and the metrics on the test split."""
     made = lane.resolve(hp)
     params, model_state, best_step = kept(state, made.early_stopping, made.average)
-    metrics = measure(lane, made, state._replace(model_state=model_state), params, table, hp, "test")
+    metrics = measure(lane, made, state, params, model_state, table, hp, "test")
     return params, model_state, best_step, metrics
 
 
@@ -108,10 +108,17 @@ def penalty_terms(lane: Lane, made: Recipe, params: PyTree, model_state: PyTree,
 
 
 def measure(
-    lane: Lane, made: Recipe, state: TrainState, params: PyTree, table: Table, hp: Mapping[str, Any], split: str
+    lane: Lane,
+    made: Recipe,
+    state: TrainState,
+    params: PyTree,
+    model_state: PyTree,
+    table: Table,
+    hp: Mapping[str, Any],
+    split: str,
 ) -> Metrics:
-    """Returns the metrics of some parameters on a split, and those of the averages that are measured besides."""
-    found = lane.evaluate(params, state.model_state, table, hp, lane.spans[split])
+    """Returns the metrics of some parameters on a split, and those of the averages as they now are."""
+    found = lane.evaluate(params, model_state, table, hp, lane.spans[split])
     metrics = {f"{split}_{name}": value for name, value in found.items()}
     for which, average in made.averages.items():
         if which:

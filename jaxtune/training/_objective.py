@@ -21,7 +21,8 @@ class Objective:
         `apply(params, state, x, key=key, train=True) -> (outputs, state)`; `key` feeds the model, so fold it for draws
         of your own. `batch` has `x`, `y` and `weight`, shape (batch,), with which examples are to be averaged: 0 for
         those that only fill the batch up. In training it is None where all examples count alike. `info` is a dict, for
-        those who call it by hand. Evaluations report the same function, with the model in evaluation mode.
+        those who call it by hand. Evaluations report the same function, with the model in evaluation mode. With a
+        penalty on activations `apply` is to be called once, and outside of `jax.grad`, `jax.vmap` and the like.
     """
 
     def __init__(self, fn: Callable[..., Any]):

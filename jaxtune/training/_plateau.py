@@ -13,7 +13,8 @@ from jaxtune._types import Count, Scalar, ScalarLike
 class ReduceOnPlateau:
     """When updates become smaller, and by how much; it decides at evaluations, as Keras does.
 
-    The factor multiplies updates, which for every optimizer whose last step is its learning rate is to multiply that.
+    The factor multiplies updates, which for every optimizer whose last step is its learning rate is to multiply that. What
+    has to come last does not go with it: proximal steps, projections and lookahead no longer end where they should.
 
     Args:
       factor: what the learning rate is multiplied by, in [0, 1]; may be traced. 1 changes nothing.

@@ -45,7 +45,7 @@ class Recipe:
       gradient: how the gradient is taken: None for the plain one, or `jt.optim.sam(rho)`.
       weight_average: `jt.optim.ema(decay)` or `jt.optim.swa(begin)`: what is evaluated and kept are then averaged
         parameters, with the model state of the last ones. Or names and averages, each of which is evaluated besides, as
-        `valid_loss_<name>`; the parameters that are kept are then not averaged.
+        `valid_loss_<name>`, on the test split as it is at the end; the parameters that are kept are then not averaged.
 
     Raises:
       TypeError, ValueError: a field that cannot be used.
@@ -103,7 +103,13 @@ class Recipe:
         if not isinstance(self.metrics, Mapping):
             raise InputTypeError("metrics", self.metrics, "metrics have names", "Pass a dict, {'top3': fn}.")
         for name in self.metrics:
-            if name in ("loss", "accuracy") or name.startswith("penalty_") or not name.isidentifier():
+            taken = {"loss", "accuracy", "clipped"} | {
+                f"{metric}_{which}"
+                for which in self.averages
+                if which
+                for metric in ("loss", "accuracy", *self.metrics)
+            }
+            if name in taken or name.startswith("penalty_") or not name.isidentifier():
                 raise InputError("metrics", name, "this name is taken, or no identifier", "Choose another name.")
 
     @property

@@ -147,6 +147,7 @@ def test_mixup_mixes_images_and_labels_alike():
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
 def test_shares_follow_the_beta_distribution(alpha):
     shares = jax.vmap(lambda key: augment._beta(key, alpha))(jax.random.split(KEY, 20_000))
+    assert 0.45 < float(shares.mean()) < 0.55
     products = np.asarray(shares * (1 - shares), np.float64)
     np.testing.assert_allclose(
         products.mean(), alpha / (2 * (2 * alpha + 1)), atol=4 * products.std() / np.sqrt(20_000)
@@ -160,6 +161,18 @@ def test_cutmix_pays_by_area():
     own = np.asarray(mixed.y)[np.arange(24), Y]
     np.testing.assert_allclose(own.min(), 1 - area, atol=1e-6)
     np.testing.assert_allclose(mixed.y.sum(1), np.ones(24), rtol=1e-6)
+
+
+def test_pasted_regions_may_be_larger_than_half():
+    own_labels = BATCH._replace(y=jnp.arange(24))
+    kept = [float(augment.cutmix(1.0, 24)(key, own_labels).y[0, 0]) for key in jax.random.split(KEY, 30)]
+    assert min(kept) < 0.4 and max(kept) > 0.6
+
+
+def test_whole_numbers_become_floats():
+    whole = BATCH._replace(x=jnp.ones((24, 8, 7, 2), jnp.uint8))
+    for make in (augment.brightness, augment.contrast, augment.rotate, augment.noise):
+        assert make(0.5)(KEY, whole).x.dtype == jnp.float32
 
 
 def test_composition_gives_each_its_key():

@@ -77,6 +77,8 @@ def test_sigmoid_cross_entropy():
     one = losses.sigmoid_cross_entropy(jnp.asarray(z[:, :1]), y[:, 0])
     np.testing.assert_allclose(one, expected[:, 0], rtol=1e-11)
     assert np.isfinite(losses.sigmoid_cross_entropy(jnp.array([1e4, -1e4]), np.array([0, 1]))).all()
+    slope = jax.grad(lambda z: losses.sigmoid_cross_entropy(z, np.array([0, 1])).sum())(jnp.zeros(2))
+    np.testing.assert_allclose(slope, [0.5, -0.5], rtol=1e-12)
 
 
 def test_hinge():
@@ -89,6 +91,10 @@ def test_hinge():
 def test_robust_losses(delta):
     z, y = RNG.normal(size=(7, 2), scale=2), RNG.normal(size=(7, 2))
     np.testing.assert_allclose(losses.absolute_error(jnp.asarray(z), y), np.abs(z - y).sum(1), rtol=1e-12)
+    at_zero = jax.grad(
+        lambda z: losses.absolute_error(z, np.zeros(1)).sum() + losses.huber(delta)(z, np.zeros(1)).sum()
+    )
+    np.testing.assert_array_equal(at_zero(jnp.zeros(1)), [0.0])
     expected = optax.losses.huber_loss(jnp.asarray(z), y, delta=delta).sum(1)
     np.testing.assert_allclose(losses.huber(delta)(jnp.asarray(z), y), expected, rtol=1e-12)
 
@@ -116,6 +122,7 @@ def test_weights_are_lanes():
     [
         (lambda: losses.label_smoothing(1.5), "`rate` is 1.5"),
         (lambda: losses.focal(-1.0), "`gamma` is -1.0"),
+        (lambda: losses.huber(0.0), "`delta` is 0.0: it has to be above 0"),
         (lambda: losses.class_weighted([1.0, -1.0]), r"`weights\[1\]` is -1.0"),
         (lambda: losses.class_weighted([1.0, 1.0])(jnp.asarray(LOGITS), LABELS), "outputs have 4 classes"),
         (lambda: losses.soft_cross_entropy(jnp.asarray(LOGITS), jnp.ones((6, 3))), "one probability per class"),
@@ -126,3 +133,9 @@ def test_weights_are_lanes():
 def test_bad_use_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("loss", [losses.hinge, losses.focal(1.0), losses.class_weighted([1.0] * 4)])
+def test_losses_of_labels_refuse_probabilities(loss):
+    with pytest.raises(TypeError, match="needs integer labels"):
+        loss(jnp.asarray(LOGITS), jnp.asarray(ONE_HOT))

@@ -44,6 +44,13 @@ def test_only_the_chosen_parts_of_a_carry():
     np.testing.assert_array_equal(hidden, np.zeros(3))
 
 
+def test_of_a_pair_the_memory_is_left_alone():
+    cell = state_dropout(lambda c, x: (c, c), KEY, 1.0)
+    (memory, hidden), _ = cell((jnp.ones(3), jnp.ones(3)), None)
+    np.testing.assert_array_equal(memory, np.ones(3))
+    np.testing.assert_array_equal(hidden, np.zeros(3))
+
+
 class Recurrent(nn.Module):
     """An LSTM over a sequence, with dropout on inputs, state and outputs."""
 
@@ -53,9 +60,7 @@ class Recurrent(nn.Module):
     @nn.compact
     def __call__(self, x, train):
         x = jt.nn.linen.VariationalDropout(self.rate)(x, deterministic=not train)
-        cell = jt.nn.linen.StateDropout(
-            self.cell(5), self.rate, deterministic=not train, where=lambda path, leaf: path in ("", "1")
-        )
+        cell = jt.nn.linen.StateDropout(self.cell(5), self.rate, deterministic=not train)
         x = nn.RNN(cell, split_rngs={"params": False, "dropout": False})(x)
         return nn.Dense(3)(x[:, -1])
 

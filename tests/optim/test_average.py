@@ -58,11 +58,12 @@ def test_weights_averaged_exponentially():
     assert_same_bits(averages(optim.ema(0.0)), SERIES.astype(np.float32))
 
 
-@pytest.mark.parametrize("begin, every", [(0, 1), (10, 1), (5, 4), (100, 1)])
+@pytest.mark.parametrize("begin, every", [(0, 1), (10, 1), (5, 4), (100, 1), (10.5, 2.5)])
 def test_stochastic_weight_averaging_is_the_mean(begin, every):
     expected = []
     for t in range(1, len(SERIES) + 1):
-        chosen = [SERIES[s - 1] for s in range(1, t + 1) if s > begin and (s - begin) % every == 0]
+        first, apart = int(begin), int(every)
+        chosen = [SERIES[s - 1] for s in range(1, t + 1) if s > first and (s - first) % apart == 0]
         expected.append(np.mean(chosen, axis=0) if chosen else SERIES[t - 1])
     np.testing.assert_allclose(averages(optim.swa(begin, every=every)), expected, rtol=1e-4, atol=1e-6)
 

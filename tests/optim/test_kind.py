@@ -133,6 +133,22 @@ def test_a_parameter_without_gradient_stays_with_finite_updates():
         )
 
 
+def test_training_can_be_differentiated_where_gradients_are_zero():
+    for kind in (gd_kind(), momentum_kind(), nesterov_kind()):
+
+        def last(lr, kind=kind):
+            optimizer, w = from_kind(kind, lr), jnp.ones(2)
+            state = optimizer.init(w)
+            for _ in range(2):
+                u, state = optimizer.update(w * jnp.array([1.0, 0.0]), state, w)  # no gradient at all for the second
+                w = w + u
+            return w.sum()
+
+        slope = jax.grad(last)(0.1)
+        near = (last(0.1 + 1e-2) - last(0.1 - 1e-2)) / 2e-2
+        np.testing.assert_allclose(slope, near, rtol=1e-3)
+
+
 def test_schedules_see_updates_done_before():
     halving = from_kind(gd_kind(), jt.optim.schedules.exponential(1.0, 0.5, 1))
     state, seen = halving.init(jnp.ones(())), []

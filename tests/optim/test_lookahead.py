@@ -65,6 +65,13 @@ def test_accumulated_gradients_are_one_large_batch():
     np.testing.assert_allclose(small[:3], [1.0] * 3)
 
 
+def test_accumulation_hands_on_what_the_optimizer_needs():
+    noisy = optim.accumulate(optax.chain(optim.gradient_noise(0.1), optax.sgd(0.1)), 2)
+    w = jnp.ones(3)
+    updates, _ = noisy.update(w, noisy.init(w), w, key=jax.random.key(0))
+    np.testing.assert_array_equal(updates, np.zeros(3))  # the first of two
+
+
 def test_numbers_out_of_range_are_refused():
     with pytest.raises(ValueError, match="`share` is 1.5"):
         optim.lookahead(optax.sgd(0.1), share=1.5)

@@ -53,6 +53,13 @@ def test_sparsity():
     assert float(kl_sparsity(1.0, 0.2, "a")({}, intermediates=constant)) == pytest.approx(0.0, abs=1e-15)
 
 
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_extreme_rates_are_finite(rate):
+    found = kl_sparsity(1.0, rate, "a")({}, intermediates={"a": jnp.full((4, 1), 0.2)})
+    np.testing.assert_allclose(found, -np.log(0.8 if rate == 0 else 0.2), rtol=1e-10)
+
+
 EVERY = [activity_l1, activity_l2, lambda s, *names: kl_sparsity(s, 0.1, *names, through=nn.sigmoid)]
 
 

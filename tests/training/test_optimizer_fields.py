@@ -91,6 +91,13 @@ def test_several_averages_in_one_run():
     assert len(result.summary("valid_loss_fast")) == 1
 
 
+def test_names_of_metrics_do_not_collide():
+    for name, more in (("clipped", {}), ("loss_slow", {"weight_average": {"slow": jt.optim.ema(0.9)}})):
+        with pytest.raises(ValueError, match=f"`metrics` is '{name}'"):
+            made = {"optimizer": optax.sgd(0.1), "batch_size": 16, "metrics": {name: lambda o, y: o[:, 0]}}
+            jt.Recipe(jt.models.MLP((), 10), **made, **more)
+
+
 def test_early_stopping_keeps_the_average():
     fields = {"weight_average": lambda hp: jt.optim.swa(0), "early_stopping": lambda hp: jt.EarlyStopping(50.0)}
     experiment = jt.Experiment(recipe_of(**fields), jt.grid(lr=[0.5]), DATA, steps=6, seeds=1, eval_every=3)
