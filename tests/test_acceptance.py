@@ -18,6 +18,7 @@ FLAT = X.reshape(8, -1)
 LOGITS, LABELS = X[:, 0, 0, :], jnp.arange(8) % 4
 PARAMS = {"layer": {"kernel": jax.random.normal(KEY, (5, 6)), "bias": jnp.ones(6)}}
 START = jax.tree.map(lambda w: w + 0.1, PARAMS)
+BATCH = jt.data.Batch(X, LABELS, None)
 GRADIENTS = jax.tree.map(lambda w: 0.3 * w + 0.1, PARAMS)
 SHARE, SIZE = [0.0, 0.3, 1.0], [0.0, 0.3, 2.0]
 
@@ -46,6 +47,10 @@ def scheduled(schedule):
 
 def of_kind(kind):
     return through(jt.optim.from_kind(kind, 0.1))
+
+
+def normalized(normalization):
+    return normalization.apply(normalization.fit(FLAT[:, :3]), FLAT[:, :3])
 
 
 def quadratic(params):
@@ -146,6 +151,26 @@ TABLE = {
     "losses.class_weighted": (lambda a: jt.losses.class_weighted([a, a, 1.0, 1.0])(LOGITS, LABELS), SIZE),
     "losses.focal": (lambda a: jt.losses.focal(a)(LOGITS, LABELS), SIZE),
     "losses.huber": (lambda a: jt.losses.huber(a)(LOGITS, jnp.zeros_like(LOGITS)), [0.1, 0.3, 2.0]),
+    # data
+    "data.augment.flip": (lambda a: jt.data.augment.flip(a)(KEY, BATCH)[:2], SHARE),
+    "data.augment.shift": (lambda a: jt.data.augment.shift(a)(KEY, BATCH)[:2], [0.0, 1.0, 2.0]),
+    "data.augment.rotate": (lambda a: jt.data.augment.rotate(a)(KEY, BATCH)[:2], [0.0, 10.0, 40.0]),
+    "data.augment.zoom": (lambda a: jt.data.augment.zoom(a)(KEY, BATCH)[:2], [0.0, 0.2, 0.5]),
+    "data.augment.shear": (lambda a: jt.data.augment.shear(a)(KEY, BATCH)[:2], [0.0, 0.2, 0.5]),
+    "data.augment.brightness": (lambda a: jt.data.augment.brightness(a)(KEY, BATCH)[:2], SIZE),
+    "data.augment.contrast": (lambda a: jt.data.augment.contrast(a)(KEY, BATCH)[:2], SHARE),
+    "data.augment.noise": (lambda a: jt.data.augment.noise(a)(KEY, BATCH)[:2], SIZE),
+    "data.augment.cutout": (lambda a: jt.data.augment.cutout(a)(KEY, BATCH)[:2], [0.0, 2.0, 3.0]),
+    "data.augment.mixup": (lambda a: jt.data.augment.mixup(a, 4)(KEY, BATCH)[:2], [0.0, 1.0, 5.0]),
+    "data.augment.cutmix": (lambda a: jt.data.augment.cutmix(a, 4)(KEY, BATCH)[:2], [0.0, 1.0, 5.0]),
+    "data.min_max": (lambda a: normalized(jt.data.min_max(-a, 1.0)), SIZE),
+    "data.whiten": (lambda a: normalized(jt.data.whiten(a)), [0.1, 0.3, 2.0]),
+    "models.with_weight_noise": (
+        lambda a: jt.models.with_weight_noise(nn.Dense(6), a).apply(
+            PARAMS["layer"], {}, X[0].reshape(-1, 5), key=KEY, train=True
+        ),
+        SIZE,
+    ),
     # what decides at evaluations
     "EarlyStopping": (lambda a: stopped(patience=a, min_delta=a, start=a), [1.0, 2.0, 5.0]),
     "ReduceOnPlateau": (lambda a: reduced(factor=a, patience=1.0), SHARE),
@@ -158,6 +183,7 @@ PACKAGES = {
     "optim": jt.optim,
     "optim.schedules": jt.optim.schedules,
     "losses": jt.losses,
+    "data.augment": jt.data.augment,
 }
 WITHOUT = {
     "penalties": {"Penalty", "is_kernel", "selected", "group_norms", "largest_singular_value"},
@@ -166,6 +192,7 @@ WITHOUT = {
     | {"ewa_start", "ewa_value", "Kind", "KindState", "ClipState", "EwaState", "WeightAverage"},
     "nn.initializers": set(),
     "optim.schedules": set(),
+    "data.augment": {"compose"},
     "losses": {"softmax_cross_entropy", "soft_cross_entropy", "squared_error", "absolute_error"}
     | {"sigmoid_cross_entropy", "hinge"},
 }
