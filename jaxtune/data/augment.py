@@ -214,7 +214,7 @@ def cutmix(alpha: ScalarLike, classes: int) -> Augmentation:
         pair, draw, place = jax.random.split(key, 3)
         x = _images(batch)
         other = jax.random.permutation(pair, x.shape[0])
-        part = jnp.sqrt(1 - jax.lax.stop_gradient(_beta(draw, alpha)))  # whole pixels have no slope
+        part = jnp.sqrt(1 - _beta(draw, alpha))
         inside, area = _square(place, x[:1], jnp.floor(part * jnp.array(x.shape[1:3], part.dtype)))
         share = 1 - area[0] / (x.shape[1] * x.shape[2])
         mixed = jnp.where(inside, x[other], x)
