@@ -1,11 +1,13 @@
 """What pytrees need here beyond `jax.tree`."""
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from jaxtune._errors import InputError
 from jaxtune._types import Flag, PyTree
 
 
@@ -54,6 +56,39 @@ def all_finite(tree: PyTree) -> Flag:
 def size_bytes(tree: PyTree) -> int:
     """Returns the bytes of all leaves; shapes suffice (`jax.ShapeDtypeStruct`)."""
     return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def longest_prefix(path: str, prefixes: Iterable[str]) -> str | None:
+    """Returns the longest of some prefixes that a path has, part by part; None if it has none."""
+    return max((p for p in prefixes if p in ("", path) or path.startswith(p + "/")), key=len, default=None)
+
+
+def by_prefix(params: PyTree, values: Mapping[str, Any], default: Any, name: str) -> PyTree:
+    """Returns for every parameter the value of the longest path prefix that it has.
+
+    Raises:
+      ValueError: a prefix that no parameter has.
+    """
+    leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+    paths = [path_name(path) for path, _ in leaves]
+    check_prefixes(paths, values, name)
+    found = [longest_prefix(path, values) for path in paths]
+    return jax.tree.unflatten(structure, [default if prefix is None else values[prefix] for prefix in found])
+
+
+def check_prefixes(paths: Iterable[str], prefixes: Iterable[str], name: str) -> None:
+    """Refuses prefixes that no path has.
+
+    Args:
+      paths: paths such as `"Dense_0/kernel"`.
+      prefixes: prefixes such as `"Dense_0"`.
+      name: the argument that they came in.
+    """
+    paths = list(paths)
+    for prefix in prefixes:
+        if not any(longest_prefix(path, [prefix]) is not None for path in paths):
+            reason = f"no parameter lies under {prefix!r}"
+            raise InputError(name, prefix, reason, f"Choose among: {', '.join(paths)}.")
 
 
 def structure_name(tree: PyTree) -> str:

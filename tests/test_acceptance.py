@@ -86,6 +86,8 @@ TABLE = {
         SIZE,
     ),
     "penalties.variational_kl": (lambda a: jt.penalties.variational_kl(a)({"log_alpha": FLAT}), SIZE),
+    "penalties.confidence": (lambda a: jt.penalties.confidence(a)({}, outputs=LOGITS), SIZE),
+    "penalties.input_gradient": (lambda a: jt.penalties.input_gradient(a)({}, input_gradient=FLAT), SIZE),
     "penalties.l2_sp": (lambda a: jt.penalties.l2_sp(a, START)(PARAMS), SIZE),
     # dropout and noise
     "nn.dropout": (lambda a: jt.nn.dropout(KEY, X, a), SHARE),
@@ -103,6 +105,25 @@ TABLE = {
     ),
     "nn.variational_kl": (lambda a: jt.nn.variational_kl(a * FLAT), [-1.0, 0.5, 2.0]),
     "nn.noise": (lambda a: jt.nn.noise(KEY, X, a), SIZE),
+    # normalization
+    "nn.batch_norm": (
+        lambda a: jt.nn.batch_norm(
+            X, jt.nn.RunningStatistics(jnp.zeros(4), jnp.ones(4)), train=True, momentum=a, eps=a
+        ),
+        SHARE,
+    ),
+    "nn.layer_norm": (lambda a: jt.nn.layer_norm(X, eps=a), SIZE),
+    "nn.rms_norm": (lambda a: jt.nn.rms_norm(X, eps=a), SIZE),
+    "nn.group_norm": (lambda a: jt.nn.group_norm(X, 2, eps=a), SIZE),
+    "nn.instance_norm": (lambda a: jt.nn.instance_norm(X, eps=a), SIZE),
+    "nn.weight_norm": (lambda a: jt.nn.weight_norm(X[0], jnp.full(4, a)), SIZE),
+    "nn.spectral_norm": (lambda a: jt.nn.spectral_norm(X[0], jnp.ones(4), bound=a), [0.1, 0.3, 2.0]),
+    "models.with_spectral_norm": (
+        lambda a: jt.models.with_spectral_norm(nn.Dense(6), a).apply(
+            PARAMS["layer"], {"model": {}, "vector": {"kernel": jnp.ones(6)}}, X[0].reshape(-1, 5), key=KEY, train=True
+        ),
+        [0.1, 0.3, 2.0],
+    ),
     "nn.initializers.he": (lambda a: jt.nn.initializers.he(a)(KEY, (5, 6)), SIZE),
     "nn.initializers.lecun": (lambda a: jt.nn.initializers.lecun(a)(KEY, (5, 6)), SIZE),
     "nn.initializers.glorot": (lambda a: jt.nn.initializers.glorot(a)(KEY, (5, 6)), SIZE),
@@ -163,6 +184,11 @@ TABLE = {
     "data.augment.cutout": (lambda a: jt.data.augment.cutout(a)(KEY, BATCH)[:2], [0.0, 2.0, 3.0]),
     "data.augment.mixup": (lambda a: jt.data.augment.mixup(a, 4)(KEY, BATCH)[:2], [0.0, 1.0, 5.0]),
     "data.augment.cutmix": (lambda a: jt.data.augment.cutmix(a, 4)(KEY, BATCH)[:2], [0.0, 1.0, 5.0]),
+    "data.augment.label_noise": (lambda a: jt.data.augment.label_noise(a, 4)(KEY, BATCH)[:2], SHARE),
+    "data.augment.target_noise": (
+        lambda a: jt.data.augment.target_noise(a)(KEY, BATCH._replace(y=LOGITS))[:2],
+        SIZE,
+    ),
     "data.min_max": (lambda a: normalized(jt.data.min_max(-a, 1.0)), SIZE),
     "data.whiten": (lambda a: normalized(jt.data.whiten(a)), [0.1, 0.3, 2.0]),
     "models.with_weight_noise": (
@@ -187,7 +213,7 @@ PACKAGES = {
 }
 WITHOUT = {
     "penalties": {"Penalty", "is_kernel", "selected", "group_norms", "largest_singular_value"},
-    "nn": {"convolve", "max_pool", "dawson"},
+    "nn": {"convolve", "max_pool", "dawson", "RunningStatistics"},
     "optim": {"accumulate", "freeze", "unit_norm", "non_negative", "proximal", "clipped_fraction", "plain_gradient"}
     | {"ewa_start", "ewa_value", "Kind", "KindState", "ClipState", "EwaState", "WeightAverage"},
     "nn.initializers": set(),
@@ -255,6 +281,13 @@ LAYERS = {
     "DropConnectDense": (None, SHARE),
     "GaussianVariationalDense": (None, [-60.0, -1.0, 1.0]),
 }
+NORMALIZATIONS = {
+    "BatchNorm": lambda m, a, *features: m.BatchNorm(*features, momentum=a, eps=a),
+    "LayerNorm": lambda m, a, *features: m.LayerNorm(*features, eps=a),
+    "RMSNorm": lambda m, a, *features: m.RMSNorm(*features, eps=a),
+    "GroupNorm": lambda m, a, *features: m.GroupNorm(*features, groups=2, eps=a),
+    "InstanceNorm": lambda m, a, *features: m.InstanceNorm(*features, eps=a),
+}
 LINEN_ONLY = {"StateDropout"}  # a cell; tests/nn/test_variational.py
 
 
@@ -262,7 +295,7 @@ LINEN_ONLY = {"StateDropout"}  # a cell; tests/nn/test_variational.py
 def test_no_layer_is_missing(module):
     kind = nn.Module if module is jt.nn.linen else nnx.Module
     layers = {n for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, kind)}
-    assert layers == set(LAYERS) | (LINEN_ONLY if module is jt.nn.linen else set())
+    assert layers == set(LAYERS) | set(NORMALIZATIONS) | (LINEN_ONLY if module is jt.nn.linen else set())
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -308,3 +341,28 @@ def check_layer(output, strengths):
     close(lanes[1], output(strengths[1], False))
     for strength in strengths:
         assert np.isfinite(jax.grad(lambda a: output(a, False).sum())(strength))
+
+
+def linen_normalization(name, a, train):
+    layer, switch = NORMALIZATIONS[name](jt.nn.linen, a), {"use_running_average": not train}
+    switch = switch if name == "BatchNorm" else {}
+    variables = layer.init(KEY, X, **switch)
+    return layer.apply(variables, X, **switch, mutable=["batch_stats"])
+
+
+def nnx_normalization(name, a, train):
+    layer = NORMALIZATIONS[name](jt.nn.nnx, a, 4)
+    layer.train() if train else layer.eval()
+    y = layer(X)
+    return y, nnx.to_pure_dict(nnx.state(layer, nnx.BatchStat))
+
+
+@pytest.mark.parametrize("name", NORMALIZATIONS)
+@pytest.mark.parametrize("output", [linen_normalization, nnx_normalization], ids=["linen", "nnx"])
+def test_normalizing_layers(output, name):
+    for train in (True, False):
+        lanes = jax.jit(jax.vmap(lambda a: output(name, a, train)))(jnp.array(SHARE))  # noqa: B023 (called at once)
+        assert (lanes[0][0] != lanes[0][1]).any()
+        for i, a in enumerate(SHARE):
+            close(jax.tree.map(lambda leaf: leaf[i], lanes), output(name, a, train))  # noqa: B023 (called at once)
+            assert np.isfinite(jax.grad(lambda a: jnp.square(output(name, a, train)[0]).sum())(a))  # noqa: B023

@@ -32,7 +32,7 @@ ADAPTERS = {
     "orbax": "checkpoint/_orbax.py",
     "sklearn": "data/_sklearn.py",
     "xarray": "results/_dataset.py",
-    "flax.nnx": "models/_nnx.py nn/nnx.py",
+    "flax.nnx": "models/_nnx.py nn/nnx/_dense.py nn/nnx/_normalization.py nn/nnx/_random.py",
 }
 
 

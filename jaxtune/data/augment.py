@@ -223,6 +223,50 @@ def cutmix(alpha: ScalarLike, classes: int) -> Augmentation:
     return augment
 
 
+def label_noise(rate: ScalarLike, classes: int) -> Augmentation:
+    """Returns the augmentation that replaces labels by ones drawn evenly from all classes.
+
+    Args:
+      rate: probability that a label is drawn anew, in [0, 1]; it may come out as it was.
+      classes: number of classes.
+
+    References:
+      Xie, Wang, Wei, Wang, Tian, "DisturbLabel: regularizing CNN on the loss layer", CVPR 2016.
+    """
+    _check.number("rate", rate, low=0.0, high=1.0)
+    classes = _check.count("classes", classes, low=2)
+
+    def augment(key: Key, batch: Batch) -> Batch:
+        which, what = jax.random.split(key)
+        y = batch.y
+        if not jnp.issubdtype(y.dtype, jnp.integer) and y.ndim < 2:
+            raise InputError("y", y.dtype, "this augmentation is for labels of classes", "Use target_noise.")
+        new = jax.random.randint(what, y.shape[:1], 0, classes)
+        drawn = jax.random.uniform(which, y.shape[:1]) < rate
+        if y.ndim == 2:
+            return batch._replace(y=jnp.where(drawn[:, None], jax.nn.one_hot(new, classes, dtype=y.dtype), y))
+        return batch._replace(y=jnp.where(drawn, new.astype(y.dtype), y))
+
+    return augment
+
+
+def target_noise(scale: ScalarLike) -> Augmentation:
+    """Returns the augmentation that adds normal noise to the targets of a regression.
+
+    Args:
+      scale: its standard deviation, at least 0.
+    """
+    _check.number("scale", scale, low=0.0)
+
+    def augment(key: Key, batch: Batch) -> Batch:
+        y = batch.y
+        if not jnp.issubdtype(y.dtype, jnp.floating):
+            raise InputError("y", y.dtype, "this augmentation is for targets that are floats", "Use label_noise.")
+        return batch._replace(y=y + jnp.asarray(scale, y.dtype) * jax.random.normal(key, y.shape, y.dtype))
+
+    return augment
+
+
 def _array(batch: Batch) -> Array:
     if not isinstance(batch.x, jax.Array):
         cure = "Write a function of (key, batch) for inputs of other forms."

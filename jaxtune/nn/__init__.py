@@ -8,6 +8,16 @@ from jaxtune.nn import initializers as initializers
 from jaxtune.nn._convolution import convolve as convolve, max_pool as max_pool
 from jaxtune.nn._dropout import dropout as dropout
 from jaxtune.nn._noise import alpha_dropout as alpha_dropout, gaussian_dropout as gaussian_dropout, noise as noise
+from jaxtune.nn._normalization import (
+    RunningStatistics as RunningStatistics,
+    batch_norm as batch_norm,
+    group_norm as group_norm,
+    instance_norm as instance_norm,
+    layer_norm as layer_norm,
+    rms_norm as rms_norm,
+    spectral_norm as spectral_norm,
+    weight_norm as weight_norm,
+)
 from jaxtune.nn._structured import (
     drop_block as drop_block,
     drop_connect as drop_connect,

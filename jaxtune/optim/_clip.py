@@ -9,7 +9,7 @@ import optax
 
 from jaxtune import _check
 from jaxtune._errors import InputError
-from jaxtune._tree import path_name, structure_name
+from jaxtune._tree import by_prefix
 from jaxtune._types import Array, PyTree, Scalar, ScalarLike
 
 
@@ -129,29 +129,6 @@ def clipped_fraction(opt_state: PyTree) -> Scalar | None:
     states = jax.tree.leaves(opt_state, is_leaf=lambda s: isinstance(s, ClipState))
     fractions = [s.fraction for s in states if isinstance(s, ClipState)]
     return jnp.stack(fractions).mean() if fractions else None
-
-
-def by_prefix(params: PyTree, values: Mapping[str, Any], default: Any, name: str) -> PyTree:
-    """Returns for every parameter the value of the longest path prefix that it has.
-
-    Raises:
-      ValueError: a prefix that no parameter has.
-    """
-    used: set[str] = set()
-
-    def choose(path: Any, leaf: Any) -> Any:
-        del leaf
-        place = path_name(path)
-        fitting = [p for p in values if p == "" or place == p or place.startswith(p + "/")]
-        used.update(fitting)
-        return values[max(fitting, key=len)] if fitting else default
-
-    chosen = jax.tree_util.tree_map_with_path(choose, params)
-    for prefix in values:
-        if prefix not in used:
-            reason = f"no parameter lies under {prefix!r}"
-            raise InputError(name, prefix, reason, f"Choose among: {structure_name(params)}.")
-    return chosen
 
 
 def _scaled(g: Array, norm: Array, limit: ScalarLike) -> Array:

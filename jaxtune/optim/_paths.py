@@ -8,9 +8,8 @@ import optax
 
 from jaxtune import _check
 from jaxtune._errors import InputError
-from jaxtune._tree import path_name, structure_name
+from jaxtune._tree import by_prefix, path_name, structure_name
 from jaxtune._types import PyTree, ScalarLike
-from jaxtune.optim._clip import by_prefix
 from jaxtune.penalties import Where
 
 

@@ -1,4 +1,4 @@
-"""Penalties on parameters and activations: the training loss becomes J + sum of penalties."""
+"""Penalties on parameters, activations, outputs and gradients: the training loss becomes J + sum of penalties."""
 
 from jaxtune.penalties._activations import (
     activity_l1 as activity_l1,
@@ -16,7 +16,14 @@ from jaxtune.penalties._matrices import (
     orthogonality as orthogonality,
     spectral_norm as spectral_norm,
 )
-from jaxtune.penalties._penalty import Penalty as Penalty, Where as Where, is_kernel as is_kernel, selected as selected
+from jaxtune.penalties._outputs import confidence as confidence, input_gradient as input_gradient
+from jaxtune.penalties._penalty import (
+    Penalty as Penalty,
+    Strength as Strength,
+    Where as Where,
+    is_kernel as is_kernel,
+    selected as selected,
+)
 from jaxtune.penalties._start import l2_sp as l2_sp
 from jaxtune.penalties._variational import variational_kl as variational_kl
 from jaxtune.penalties._weights import elastic_net as elastic_net, l1 as l1, l2 as l2

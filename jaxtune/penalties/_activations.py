@@ -11,7 +11,7 @@ from jax.scipy.special import xlogy
 from jaxtune import _check
 from jaxtune._errors import InputError
 from jaxtune._types import Array, PyTree, Scalar, ScalarLike
-from jaxtune.penalties._penalty import Penalty
+from jaxtune.penalties._penalty import Penalty, shares
 
 Activation = Callable[[Array], Array]
 
@@ -79,7 +79,7 @@ def kl_sparsity(
         del params
         total = jnp.zeros(())
         for a in _chosen(intermediates, layers, through):
-            share = _shares(a, weight).astype(a.dtype)
+            share = shares(a, weight).astype(a.dtype)
             units = a.reshape(a.shape[0], -1, a.shape[-1]).mean(1)  # a channel is one unit
             q = jnp.clip((share[:, None] * units).sum(0), 1e-6, 1 - 1e-6)
             own = xlogy(rate, rate) + xlogy(1 - rate, 1 - rate)  # 0 at a rate of 0 or 1
@@ -98,7 +98,7 @@ def _activity(
         del params
         total = jnp.zeros(())
         for a in _chosen(intermediates, layers, through):
-            total = total + (_shares(a, weight) * size(a.reshape(a.shape[0], -1))).sum()
+            total = total + (shares(a, weight) * size(a.reshape(a.shape[0], -1))).sum()
         return strength * total
 
     return Penalty(name, fn, ("intermediates", "weight"))
@@ -115,10 +115,3 @@ def _chosen(intermediates: Mapping[str, Array], layers: tuple[str, ...], through
             reason = "the model has no such layer" if layer else "no layer was named"
             raise InputError("layers", layer, reason, f"Choose among: {', '.join(sorted(intermediates))}.")
     return [through(intermediates[layer]) for layer in layers]
-
-
-def _shares(a: Array, weight: Array | None) -> Array:
-    """Returns the share of each example in a mean over the batch."""
-    if weight is None:
-        return jnp.full(a.shape[0], 1 / a.shape[0], a.dtype)
-    return weight / jnp.maximum(weight.sum(), jnp.finfo(weight.dtype).tiny)

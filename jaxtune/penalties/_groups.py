@@ -4,10 +4,18 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from jaxtune import _check
 from jaxtune._errors import InputError
-from jaxtune._types import Array, PyTree, Scalar, ScalarLike
-from jaxtune.penalties._penalty import Penalty, Where, is_kernel, selected
+from jaxtune._types import Array, PyTree, Scalar
+from jaxtune.penalties._penalty import (
+    Penalty,
+    Strength,
+    Where,
+    check_strength,
+    is_kernel,
+    is_off,
+    selected_by_path,
+    times,
+)
 
 GroupsOf = Literal["units", "filters", "inputs"]
 """What the weights of a group have in common: the unit or filter that they lead to, or the input that they come from."""
@@ -35,12 +43,12 @@ def group_norms(kernel: Array, groups: GroupsOf) -> Array:
 
 
 def group_lasso(
-    strength: ScalarLike, *, groups: GroupsOf = "units", where: Where = is_kernel, name: str = "group_lasso"
+    strength: Strength, *, groups: GroupsOf = "units", where: Where = is_kernel, name: str = "group_lasso"
 ) -> Penalty:
     """Returns the group lasso `strength * sum_g sqrt(n_g) ||w_g||`, with n_g the size of a group.
 
     Args:
-      strength: at least 0; may be traced.
+      strength: at least 0, or strengths by path prefix; may be traced.
       groups: `"units"`: all weights that lead to a unit, which prunes units; `"filters"`: the same, of convolutions;
         `"inputs"`: all weights that leave an input or channel, which selects features.
       where: `where(path, leaf)` chooses the parameters; by default kernels, not biases or normalization parameters.
@@ -57,12 +65,13 @@ def group_lasso(
       Yuan and Lin, "Model selection and estimation in regression with grouped variables", JRSS B 2006.
       Wen, Wu, Wang, Chen, Li, "Learning structured sparsity in deep neural networks", NeurIPS 2016.
     """
-    return sparse_group_lasso(0.0, _check.number("strength", strength, low=0.0), groups=groups, where=where, name=name)
+    check_strength("strength", strength)
+    return sparse_group_lasso(0.0, strength, groups=groups, where=where, name=name)
 
 
 def sparse_group_lasso(
-    l1: ScalarLike,
-    group: ScalarLike,
+    l1: Strength,
+    group: Strength,
     *,
     groups: GroupsOf = "units",
     where: Where = is_kernel,
@@ -71,8 +80,8 @@ def sparse_group_lasso(
     """Returns the sparse group lasso `l1 * sum |w| + group * sum_g sqrt(n_g) ||w_g||`.
 
     Args:
-      l1: strength of the absolute values, at least 0; may be traced.
-      group: strength of the group norms, at least 0; may be traced.
+      l1: strength of the absolute values, at least 0, or strengths by path prefix; may be traced.
+      group: strength of the group norms, at least 0, or strengths by path prefix; may be traced.
       groups: as in `group_lasso`.
       where: `where(path, leaf)` chooses the parameters; by default kernels, not biases or normalization parameters.
       name: logged as `train_penalty_<name>`.
@@ -80,14 +89,19 @@ def sparse_group_lasso(
     References:
       Simon, Friedman, Hastie, Tibshirani, "A sparse-group lasso", J. Comp. Graph. Stat. 2013.
     """
-    _check.number("l1", l1, low=0.0)
-    _check.number("group", group, low=0.0)
+    check_strength("l1", l1)
+    check_strength("group", group)
 
     def fn(params: PyTree) -> Scalar:
-        total = jnp.zeros(())
-        for w in selected(params, where):
+        kernels = selected_by_path(params, where)
+
+        def of_groups(w: Array) -> Scalar:
             norms = group_norms(w, groups)
-            total = total + l1 * (w * jnp.sign(w)).sum() + group * jnp.sqrt(w.size / norms.size) * norms.sum()
-        return total
+            return jnp.sqrt(w.size / norms.size) * norms.sum()
+
+        total = times(group, {path: of_groups(w) for path, w in kernels.items()}, "group")
+        if is_off(l1):
+            return total
+        return total + times(l1, {path: (w * jnp.sign(w)).sum() for path, w in kernels.items()}, "l1")
 
     return Penalty(name, fn)

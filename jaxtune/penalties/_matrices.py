@@ -1,42 +1,52 @@
 """Penalties on kernels as matrices: on angles between their columns, and on their largest singular value."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from jaxtune import _check
-from jaxtune._types import Array, PyTree, Scalar, ScalarLike
-from jaxtune.penalties._penalty import Penalty, Where, is_kernel, selected
+from jaxtune._types import Array, PyTree, Scalar
+from jaxtune.penalties._penalty import (
+    Penalty,
+    Strength,
+    Where,
+    check_strength,
+    is_kernel,
+    selected_by_path,
+    times,
+)
 
 
-def orthogonality(strength: ScalarLike, *, where: Where = is_kernel, name: str = "orthogonality") -> Penalty:
+def orthogonality(strength: Strength, *, where: Where = is_kernel, name: str = "orthogonality") -> Penalty:
     """Returns `strength * sum ||W' W - I||^2` over kernels W of shape (inputs, units): their columns orthonormal.
 
     A convolution's kernel is (all but the last axis, filters). With more units than inputs it cannot be zero.
 
     Args:
-      strength: at least 0; may be traced.
+      strength: at least 0, or strengths by path prefix; may be traced.
       where: `where(path, leaf)` chooses the parameters; by default kernels, not biases or normalization parameters.
       name: logged as `train_penalty_<name>`.
 
     References:
       Brock, Lim, Ritchie, Weston, "Neural photo editing with introspective adversarial networks", ICLR 2017.
     """
-    _check.number("strength", strength, low=0.0)
+    check_strength("strength", strength)
 
     def of(w: Array) -> Scalar:
         matrix = _matrix(w)
         return jnp.square(matrix.T @ matrix - jnp.eye(matrix.shape[1], dtype=w.dtype)).sum()
 
-    return Penalty(name, lambda params: strength * _total(of, params, where))
+    return _of_kernels(of, strength, where, name)
 
 
 def spectral_norm(
-    strength: ScalarLike, *, iterations: int | None = None, where: Where = is_kernel, name: str = "spectral_norm"
+    strength: Strength, *, iterations: int | None = None, where: Where = is_kernel, name: str = "spectral_norm"
 ) -> Penalty:
     """Returns `strength * sum sigma(W)^2`, with sigma the largest singular value of a kernel of shape (inputs, units).
 
     Args:
-      strength: at least 0; may be traced.
+      strength: at least 0, or strengths by path prefix; may be traced.
       iterations: of the power method, from a fixed start, which then gives a lower bound of sigma; None computes it
         exactly, by a singular value decomposition at every update.
       where: `where(path, leaf)` chooses the parameters; by default kernels, not biases or normalization parameters.
@@ -45,7 +55,7 @@ def spectral_norm(
     References:
       Yoshida and Miyato, "Spectral norm regularization for improving the generalizability of deep learning", 2017.
     """
-    _check.number("strength", strength, low=0.0)
+    check_strength("strength", strength)
     if iterations is not None:
         _check.count("iterations", iterations)
 
@@ -55,7 +65,7 @@ def spectral_norm(
             return jnp.square(jnp.linalg.svd(matrix, compute_uv=False)[0])
         return jnp.square(largest_singular_value(matrix, iterations))
 
-    return Penalty(name, lambda params: strength * _total(of, params, where))
+    return _of_kernels(of, strength, where, name)
 
 
 def largest_singular_value(matrix: Array, iterations: int, start: Array | None = None) -> Scalar:
@@ -85,6 +95,8 @@ def _matrix(kernel: Array) -> Array:
     return kernel.reshape(-1, kernel.shape[-1])
 
 
-def _total(of: object, params: PyTree, where: Where) -> Scalar:
-    assert callable(of)
-    return jnp.stack([of(w) for w in selected(params, where)]).sum()
+def _of_kernels(of: Callable[[Array], Scalar], strength: Strength, where: Where, name: str) -> Penalty:
+    def fn(params: PyTree) -> Scalar:
+        return times(strength, {path: of(w) for path, w in selected_by_path(params, where).items()})
+
+    return Penalty(name, fn)

@@ -7,12 +7,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxtune import _check
 from jaxtune._errors import InputError
-from jaxtune._tree import path_name, structure_name
-from jaxtune._types import Array, PyTree, Scalar
+from jaxtune._tree import check_prefixes, longest_prefix, path_name, structure_name
+from jaxtune._types import Array, PyTree, Scalar, ScalarLike
 
 Where = Callable[[str, Any], bool]
 """Chooses parameters: `where(path, leaf)`, with paths such as `"Dense_0/kernel"`."""
+
+
+Strength = ScalarLike | Mapping[str, ScalarLike]
+"""A strength of at least 0, which may be traced. Or strengths by path prefix, such as `{"Dense_0": 1e-3, "Dense_1": 0.1}`:
+the longest prefix that a parameter has counts, and a parameter that has none is not penalized."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +28,7 @@ class Penalty:
     Attributes:
       name: it is logged as `train_penalty_<name>`.
       fn: `fn(params, **needed) -> scalar`.
-      needs: what it needs besides the parameters, of `"outputs"`, `"intermediates"` and `"weight"`.
+      needs: what it needs besides the parameters, of `"outputs"`, `"intermediates"`, `"input_gradient"` and `"weight"`.
     """
 
     name: str
@@ -41,6 +47,7 @@ class Penalty:
         *,
         outputs: Any = None,
         intermediates: Mapping[str, Array] | None = None,
+        input_gradient: Any = None,
         weight: Array | None = None,
     ) -> Scalar:
         """Returns the penalty, strength included.
@@ -49,12 +56,18 @@ class Penalty:
           params: parameters.
           outputs: what the model returns for a batch, where it needs that.
           intermediates: what its layers return, by name, where it needs that.
+          input_gradient: gradient of each example's loss in the example, in the shape of the inputs, where it needs that.
           weight: how much each example counts, shape (batch,); None is 1.
 
         Raises:
           ValueError: it needs something that is missing.
         """
-        given = {"outputs": outputs, "intermediates": intermediates, "weight": weight}
+        given = {
+            "outputs": outputs,
+            "intermediates": intermediates,
+            "input_gradient": input_gradient,
+            "weight": weight,
+        }
         for need in self.needs:
             if given[need] is None and need != "weight":
                 raise InputError(
@@ -74,8 +87,13 @@ def selected(params: PyTree, where: Where) -> list[Array]:
     Raises:
       ValueError: it holds for none, so the penalty would be zero without a sign.
     """
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    chosen = [jnp.asarray(leaf) for path, leaf in leaves if where(path_name(path), leaf)]
+    return list(selected_by_path(params, where).values())
+
+
+def selected_by_path(params: PyTree, where: Where) -> dict[str, Array]:
+    """Returns what `selected` does, by path."""
+    leaves = [(path_name(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)]
+    chosen = {path: jnp.asarray(leaf) for path, leaf in leaves if where(path, leaf)}
     if not chosen:
         raise InputError(
             "where",
@@ -84,3 +102,35 @@ def selected(params: PyTree, where: Where) -> list[Array]:
             f"Choose among: {structure_name(params)}.",
         )
     return chosen
+
+
+def check_strength(name: str, strength: Strength) -> None:
+    """Refuses a strength that is no number of at least 0, by name."""
+    given = strength if isinstance(strength, Mapping) else {None: strength}
+    for prefix, value in given.items():
+        _check.number(name if prefix is None else f"{name}[{prefix!r}]", value, low=0.0)
+
+
+def is_off(strength: Strength) -> bool:
+    """Returns whether a strength is the number 0 and not traced, so that nothing has to be computed."""
+    return isinstance(strength, (int, float)) and strength == 0
+
+
+def times(strength: Strength, values: Mapping[str, Array], name: str = "strength") -> Scalar:
+    """Returns the sum of some values by path, each times its strength.
+
+    Raises:
+      ValueError: a strength for a prefix that no path has.
+    """
+    if not isinstance(strength, Mapping):
+        return strength * jnp.stack(list(values.values())).sum()
+    check_prefixes(values, strength, name)
+    found = {path: longest_prefix(path, strength) for path in values}
+    return jnp.stack([strength[p] * values[path] for path, p in found.items() if p is not None]).sum()
+
+
+def shares(a: Array, weight: Array | None) -> Array:
+    """Returns the share of each example in a mean over the batch."""
+    if weight is None:
+        return jnp.full(a.shape[0], 1 / a.shape[0], a.dtype)
+    return weight / jnp.maximum(weight.sum(), jnp.finfo(weight.dtype).tiny)

@@ -3,21 +3,20 @@
 import jax
 import jax.numpy as jnp
 
-from jaxtune import _check
 from jaxtune._errors import InputError
 from jaxtune._tree import path_name, structure_name
-from jaxtune._types import PyTree, Scalar, ScalarLike
-from jaxtune.penalties._penalty import Penalty, Where, is_kernel
+from jaxtune._types import PyTree, Scalar
+from jaxtune.penalties._penalty import Penalty, Strength, Where, check_strength, is_kernel, times
 
 
-def l2_sp(strength: ScalarLike, start: PyTree, *, where: Where = is_kernel, name: str = "l2_sp") -> Penalty:
+def l2_sp(strength: Strength, start: PyTree, *, where: Where = is_kernel, name: str = "l2_sp") -> Penalty:
     """Returns `strength * sum (w - w0)^2`, the squared distance to a starting point.
 
     Parameters that the starting point does not have, such as those of a new head, are left out: give them an `l2` of
     their own.
 
     Args:
-      strength: at least 0; may be traced.
+      strength: at least 0, or strengths by path prefix; may be traced.
       start: parameters w0, by the same paths and of the same shapes; those of a trained model, say.
       where: `where(path, leaf)` chooses among the parameters that both have; by default kernels.
       name: logged as `train_penalty_<name>`.
@@ -28,11 +27,11 @@ def l2_sp(strength: ScalarLike, start: PyTree, *, where: Where = is_kernel, name
     References:
       Li, Grandvalet, Davoine, "Explicit inductive bias for transfer learning with convolutional networks", ICML 2018.
     """
-    _check.number("strength", strength, low=0.0)
+    check_strength("strength", strength)
     anchors = {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(start)}
 
     def fn(params: PyTree) -> Scalar:
-        distances = []
+        distances = {}
         for path, leaf in jax.tree_util.tree_leaves_with_path(params):
             place = path_name(path)
             if place not in anchors or not where(place, leaf):
@@ -40,10 +39,10 @@ def l2_sp(strength: ScalarLike, start: PyTree, *, where: Where = is_kernel, name
             if jnp.shape(anchors[place]) != leaf.shape:
                 reason = f"{place} has shape {leaf.shape} in the model"
                 raise InputError("start", jnp.shape(anchors[place]), reason, "Leave out what does not fit.")
-            distances.append(jnp.square(leaf - anchors[place]).sum())
+            distances[place] = jnp.square(leaf - anchors[place]).sum()
         if not distances:
             reason = f"it has no parameter of the model, which has {structure_name(params)}"
             raise InputError("start", sorted(anchors), reason, "Pass parameters by the same paths.")
-        return strength * jnp.stack(distances).sum()
+        return times(strength, distances)
 
     return Penalty(name, fn)

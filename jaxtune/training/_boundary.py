@@ -10,10 +10,11 @@ from jaxtune._errors import InputError
 from jaxtune._tree import all_finite, select
 from jaxtune._types import Count, Key, PyTree, Scalar
 from jaxtune.data._batches import Batch, Table, take_slice
+from jaxtune.models import reestimate
 from jaxtune.optim import clipped_fraction
 from jaxtune.training import _early_stopping, _plateau
 from jaxtune.training._lane import EVALUATION_BATCH, Lane, Metrics
-from jaxtune.training._objective import watched_apply
+from jaxtune.training._objective import in_evaluation, loss_and_penalties
 from jaxtune.training._recipe import Recipe
 from jaxtune.training._state import Status, TrainState, kept, measured_params
 
@@ -43,15 +44,16 @@ def advance(
       length: updates to do.
       fed: the batches to do them on, or None to draw them from the table.
     """
-    made = lane.resolve(hp)
     trained, first_bad = lane.segment(key, state, table, hp, start, length, fed)
     now = jnp.asarray(start + length, jnp.int32)
+    made = lane.resolve(hp, now)
 
     params = measured_params(trained, made.average)
+    found = versions(lane, made, trained, params, trained.model_state, table)
     metrics: Metrics = {}
     for split in ("train", "valid"):
-        metrics |= measure(lane, made, trained, params, trained.model_state, table, hp, split)
-    metrics |= penalty_terms(lane, made, params, trained.model_state, table)
+        metrics |= measure(lane, made, found, table, split)
+    metrics |= penalty_terms(lane, made, *found[""], table)
     if (clipped := clipped_fraction(trained.opt_state)) is not None:
         metrics["train_clipped"] = clipped
 
@@ -90,42 +92,45 @@ def advance(
 
 def finish(lane: Lane, state: TrainState, table: Table, hp: Mapping[str, Any]) -> tuple[PyTree, PyTree, Count, Metrics]:
     """Returns the kept parameters, their model state and step, and the metrics on the test split."""
-    made = lane.resolve(hp)
+    made = lane.resolve(hp, state.last_step)
     params, model_state, best_step = kept(state, made.early_stopping, made.average)
-    metrics = measure(lane, made, state, params, model_state, table, hp, "test")
-    return params, model_state, best_step, metrics
+    found = versions(lane, made, state, params, model_state, table)
+    return *found[""], best_step, measure(lane, made, found, table, "test")
 
 
 def penalty_terms(lane: Lane, made: Recipe, params: PyTree, model_state: PyTree, table: Table) -> Metrics:
     """Returns each penalty; those that need a batch see the first training examples, in evaluation mode."""
-    apply, seen = watched_apply(made.model, made.penalties)
-    weight = None
     if any(penalty.needs for penalty in made.penalties):
         batch = take_slice(table, lane.spans["train"], jnp.array(0), EVALUATION_BATCH)
-        apply(params, model_state, batch.x, key=jax.random.key(0), train=False)
-        weight = batch.weight
-    return {f"train_penalty_{p.name}": p(params, **seen, weight=weight) for p in made.penalties}
+        model, loss = in_evaluation(made.model), lane.objective(made, batch)
+        _, terms, _ = loss_and_penalties(model, made.penalties, loss, params, model_state, batch, jax.random.key(0))
+    else:
+        terms = {penalty.name: penalty(params) for penalty in made.penalties}
+    return {f"train_penalty_{name}": value for name, value in terms.items()}
 
 
-def measure(
-    lane: Lane,
-    made: Recipe,
-    state: TrainState,
-    params: PyTree,
-    model_state: PyTree,
-    table: Table,
-    hp: Mapping[str, Any],
-    split: str,
-) -> Metrics:
-    """Returns the metrics of some parameters on a split, and those of the averages as they now are."""
-    found = lane.evaluate(params, model_state, table, hp, lane.spans[split])
-    metrics = {f"{split}_{name}": value for name, value in found.items()}
+def versions(
+    lane: Lane, made: Recipe, state: TrainState, params: PyTree, model_state: PyTree, table: Table
+) -> dict[str, tuple[PyTree, PyTree]]:
+    """Returns all parameters that are evaluated, each with its model state: the given ones as `""`, averages by name."""
+    found = {"": (params, model_state)}
     for which, average in made.averages.items():
         if which:
-            found = lane.evaluate(
-                average.value(state.averages[which], state.params), state.model_state, table, hp, lane.spans[split]
-            )
-            metrics |= {f"{split}_{name}_{which}": value for name, value in found.items()}
+            found[which] = (average.value(state.averages[which], state.params), state.model_state)
+    if not made.reestimate:
+        return found
+    span = lane.spans["train"]
+    inputs = jax.tree.map(lambda a: a[span.start : span.start + span.size], table.x)
+    return {name: (params, reestimate(made.model, params, own, inputs)) for name, (params, own) in found.items()}
+
+
+def measure(lane: Lane, made: Recipe, found: Mapping[str, tuple[PyTree, PyTree]], table: Table, split: str) -> Metrics:
+    """Returns the metrics on a split of all parameters that are evaluated."""
+    metrics: Metrics = {}
+    for which, (params, model_state) in found.items():
+        ending = f"_{which}" if which else ""
+        values = lane.evaluate(made, params, model_state, table, lane.spans[split])
+        metrics |= {f"{split}_{name}{ending}": value for name, value in values.items()}
     return metrics
 
 

@@ -35,7 +35,7 @@ def batch_size_of(recipe: RecipeFn, hp: Mapping[str, Any], data: Splits, steps: 
     Raises:
       ValueError: it is larger than the training split.
     """
-    size = call_recipe(recipe, Hyperparameters(hp, facts_of(data, steps, 1))).batch_size
+    size = call_recipe(recipe, Hyperparameters(hp, facts_of(data, steps, 1), step=0)).batch_size
     return int(
         _check.number(
             "batch_size",

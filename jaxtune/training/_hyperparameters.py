@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxtune._errors import UnknownHyperparameterError
-from jaxtune._types import PyTree
+from jaxtune._types import Count, PyTree
 
 
 class RunFacts(NamedTuple):
@@ -31,19 +31,27 @@ class RunFacts(NamedTuple):
 class Hyperparameters(Mapping[str, Any]):
     """An immutable mapping of hyperparameters, read as `hp.lr`, `hp["lr"]` or `**hp`.
 
-    As a pytree its children are the traced values; anything else, `run` included, is static.
+    As a pytree its children are the traced values and the step; anything else, `run` included, is static.
 
     Args:
       values: names and values.
       run: the facts of the run.
       traced: names of the traced values; None takes floats, arrays, and containers of them.
+      step: updates done.
     """
 
-    __slots__ = ("_run", "_traced", "_values")
+    __slots__ = ("_run", "_step", "_traced", "_values")
 
-    def __init__(self, values: Mapping[str, Any], run: RunFacts | None = None, traced: tuple[str, ...] | None = None):
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        run: RunFacts | None = None,
+        traced: tuple[str, ...] | None = None,
+        step: Count | int | None = None,
+    ):
         object.__setattr__(self, "_values", dict(values))
         object.__setattr__(self, "_run", run)
+        object.__setattr__(self, "_step", step)
         names = tuple(k for k, v in values.items() if _is_dynamic(v)) if traced is None else traced
         object.__setattr__(self, "_traced", names)
 
@@ -53,6 +61,16 @@ class Hyperparameters(Mapping[str, Any]):
         if self._run is None:
             raise RuntimeError("`hp.run` is known inside jt.run and jt.train only")
         return self._run
+
+    @property
+    def step(self) -> Count | int:
+        """Updates done when the recipe is called: traced, for it is called anew in every update.
+
+        What is a function of it is annealed: a penalty of `hp.l2 * jt.optim.schedules.linear(0, 1, 100)(hp.step)`, say.
+        """
+        if self._step is None:
+            raise RuntimeError("`hp.step` is known inside jt.run and jt.train only")
+        return self._step
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in Hyperparameters.__slots__:
@@ -81,13 +99,16 @@ class Hyperparameters(Mapping[str, Any]):
         """Splits the values into traced children and static rest."""
         fixed = tuple((k, None if k in self._traced else v) for k, v in self._values.items())
         children = [(jax.tree_util.GetAttrKey(k), self._values[k]) for k in self._traced]
+        if self._step is not None:
+            children.append((jax.tree_util.GetAttrKey("step"), self._step))
         return children, (self._traced, fixed, self._run)
 
     @classmethod
     def tree_unflatten(cls, aux: Any, children: Any) -> "Hyperparameters":
         """Puts the children back into their places."""
         names, fixed, run = aux
-        return cls({**dict(fixed), **dict(zip(names, children, strict=True))}, run, names)
+        values = dict(zip(names, children, strict=False))
+        return cls({**dict(fixed), **values}, run, names, *children[len(names) :])
 
 
 def _is_dynamic(value: Any) -> bool:

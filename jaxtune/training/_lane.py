@@ -20,7 +20,14 @@ from jaxtune.models import normalized, with_patches
 from jaxtune.optim import plain_gradient
 from jaxtune.training import _early_stopping, _plateau
 from jaxtune.training._hyperparameters import Hyperparameters, RunFacts
-from jaxtune.training._objective import Objective, checked, default_loss, mean_loss, watched_apply
+from jaxtune.training._objective import (
+    Objective,
+    checked,
+    default_loss,
+    in_evaluation,
+    loss_and_penalties,
+    mean_loss,
+)
 from jaxtune.training._recipe import Recipe, RecipeFn, call_recipe
 from jaxtune.training._state import TrainState, fresh_counters
 
@@ -56,8 +63,9 @@ class Lane(NamedTuple):
       step: `step(key, t, state, batch, hp) -> (state, loss)`: update number t, counted from 0.
       segment: `segment(key, state, table, hp, start, length, fed=None) -> (state, first_bad_step)`: `length` updates, on
         batches of the table, or on those of `fed`, one after the other along its leading axis.
-      evaluate: `evaluate(params, model_state, table, hp, span) -> metrics` on one split.
-      resolve: `resolve(hp) -> Recipe`.
+      evaluate: `evaluate(made, params, model_state, table, span) -> metrics` on one split, with a resolved recipe.
+      resolve: `resolve(hp, step=0) -> Recipe`, as it is after so many updates.
+      objective: `objective(made, examples) -> Objective`: the loss as a function of a batch like these examples.
       spans: where each split lies in the table.
       facts: what `hp.run` says.
     """
@@ -67,6 +75,7 @@ class Lane(NamedTuple):
     segment: Callable[..., Any]
     evaluate: Callable[..., Metrics]
     resolve: Callable[..., Recipe]
+    objective: Callable[..., Objective]
     spans: Mapping[str, Span]
     facts: RunFacts
 
@@ -94,14 +103,17 @@ def make_lane(
     n = int(spans["train"].size)
     per_epoch = steps_per_epoch(n, batch_size)
 
-    def resolve(hp: Mapping[str, Any]) -> Recipe:
-        made = call_recipe(recipe, Hyperparameters({**static, **hp}, facts))
+    def called(hp: Mapping[str, Any], step: Count | int) -> Recipe:
+        return call_recipe(recipe, Hyperparameters({**static, **hp}, facts, step=step))
+
+    def resolve(hp: Mapping[str, Any], step: Count | int = 0) -> Recipe:
+        made = called(hp, step)
         model = with_patches(made.model) if form.patches else made.model
         if made.normalize is not None:
             model = normalized(model, made.normalize)
         return dataclasses.replace(made, model=model, normalize=None)
 
-    def objective_of(made: Recipe, examples: Batch | Table) -> Objective:
+    def objective(made: Recipe, examples: Batch | Table) -> Objective:
         if isinstance(made.loss, Objective):
             return made.loss
         return mean_loss(checked(made.loss or default_loss(examples.y), classes))
@@ -110,7 +122,7 @@ def make_lane(
         made = resolve(hp)
         example = jax.tree.map(lambda a: a[:1], table.x)
         params, model_state = as_arrays(made.model.init(stream_key(key, "init"), example))
-        if (normalize := call_recipe(recipe, Hyperparameters({**static, **hp}, facts)).normalize) is not None:
+        if (normalize := called(hp, 0).normalize) is not None:
             model_state["inputs"] = normalize.fit(jax.tree.map(lambda a: a[:n], table.x))
         opt_state = as_arrays(made.optimizer.init(params))
         averages = {name: average.init(params) for name, average in made.averages.items()}
@@ -119,17 +131,16 @@ def make_lane(
         return TrainState(params, model_state, opt_state, averages, stopping, plateau, *fresh_counters())
 
     def step(key: Key, t: Count, state: TrainState, batch: Batch, hp: Mapping[str, Any]) -> tuple[TrainState, Scalar]:
-        made = resolve(hp)
-        objective = objective_of(made, batch)
+        made = resolve(hp, t)
+        loss = objective(made, batch)
         if made.augment is not None:
             batch = made.augment(key_for(key, "augment", t), batch)
 
         def total(params: PyTree) -> tuple[Scalar, PyTree]:
-            apply, seen = watched_apply(made.model, made.penalties)
-            loss, (model_state, _) = objective(apply, params, state.model_state, batch, key_for(key, "step", t))
-            for penalty in made.penalties:
-                loss = loss + penalty(params, **seen, weight=batch.weight)
-            return loss, model_state
+            value, penalties, model_state = loss_and_penalties(
+                made.model, made.penalties, loss, params, state.model_state, batch, key_for(key, "step", t)
+            )
+            return sum(penalties.values(), value), model_state
 
         (value, model_state), gradient = (made.gradient or plain_gradient)(total, state.params)
         optimizer = optax.with_extra_args_support(made.optimizer)
@@ -178,15 +189,11 @@ def make_lane(
         state, _, first_bad = jax.lax.fori_loop(0, length, body, carry)
         return state, first_bad
 
-    def evaluate(params: PyTree, model_state: PyTree, table: Table, hp: Mapping[str, Any], span: Span) -> Metrics:
-        made = resolve(hp)
+    def evaluate(made: Recipe, params: PyTree, model_state: PyTree, table: Table, span: Span) -> Metrics:
         metrics = made.all_metrics(classification=classes is not None)
-        objective = objective_of(made, table)
+        of_batch = objective(made, table)
+        apply = in_evaluation(made.model).apply
         unused = jax.random.key(0)
-
-        def apply(params: PyTree, model_state: PyTree, x: PyTree, *, key: Key, train: bool) -> Any:
-            del train
-            return made.model.apply(params, model_state, x, key=key, train=False)
 
         def body(i: Count, carry: Any) -> Any:
             states, (total, seen) = carry
@@ -194,7 +201,7 @@ def make_lane(
             outputs, _ = apply(params, model_state, batch.x, key=unused, train=False)
             weight = jnp.ones(EVALUATION_BATCH) if batch.weight is None else batch.weight
             states = {name: m.update(states[name], outputs, batch.y, weight) for name, m in metrics.items()}
-            loss, _ = objective(apply, params, model_state, batch, unused)
+            loss, _ = of_batch(apply, params, model_state, batch, unused)
             return states, (total + loss * weight.sum(), seen + weight.sum())
 
         zero = jnp.zeros(())
@@ -202,7 +209,7 @@ def make_lane(
         states, (total, seen) = jax.lax.fori_loop(0, -(-span.size // EVALUATION_BATCH), body, (states, (zero, zero)))
         return {"loss": total / seen} | {name: m.compute(states[name]) for name, m in metrics.items()}
 
-    return Lane(init, step, segment, evaluate, resolve, spans, facts)
+    return Lane(init, step, segment, evaluate, resolve, objective, spans, facts)
 
 
 @jax.custom_batching.custom_vmap

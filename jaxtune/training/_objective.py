@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jaxtune._errors import InputError
-from jaxtune._types import Array, ExampleFn, Key, PyTree
+from jaxtune._types import Array, ExampleFn, Key, PyTree, Scalar
 from jaxtune.data._batches import Batch, weighted_mean
 from jaxtune.losses import softmax_cross_entropy, squared_error
 from jaxtune.models import Model
@@ -77,17 +78,59 @@ def checked(loss: ExampleFn, classes: int | None) -> ExampleFn:
     return fn
 
 
-def watched_apply(model: Model, penalties: Sequence[Penalty]) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """Returns a model's `apply`, and a dict that after a call holds what penalties need of it.
+def loss_and_penalties(
+    model: Model,
+    penalties: Sequence[Penalty],
+    objective: Objective,
+    params: PyTree,
+    state: PyTree,
+    batch: Batch,
+    key: Key,
+) -> tuple[Scalar, dict[str, Scalar], PyTree]:
+    """Returns the loss of a batch, the penalties by name, and the new model state.
 
     Raises:
-      ValueError: a penalty needs what layers return, and the model does not tell.
+      ValueError: a penalty needs what the model or the inputs do not give.
     """
-    seen: dict[str, Any] = {}
-    if not any(penalty.needs for penalty in penalties):
-        return model.apply, seen
+    needs = {need for penalty in penalties for need in penalty.needs}
+    apply, seen = _watched_apply(model, needs)
+
+    def of_inputs(x: PyTree) -> tuple[Scalar, Any]:
+        loss, (new, _) = objective(apply, params, state, batch._replace(x=x), key)
+        return loss, (new, dict(seen))
+
+    if "input_gradient" in needs:
+        _check_real(batch.x)
+        (loss, (new, found)), gradient = jax.value_and_grad(of_inputs, has_aux=True)(batch.x)
+        found["input_gradient"] = _of_examples(gradient, batch.weight)
+    else:
+        loss, (new, found) = of_inputs(batch.x)
+    return loss, {p.name: p(params, **found, weight=batch.weight) for p in penalties}, new
+
+
+def in_evaluation(model: Model) -> Model:
+    """Returns the model that runs in evaluation mode, whatever it is told."""
     capture = model.capture
-    if capture is None and any("intermediates" in penalty.needs for penalty in penalties):
+
+    def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key, train: bool) -> Any:
+        del train
+        return model.apply(params, state, x, key=key, train=False)
+
+    def captured(params: PyTree, state: PyTree, x: PyTree, *, key: Key, train: bool) -> Any:
+        del train
+        assert capture is not None
+        return capture(params, state, x, key=key, train=False)
+
+    return Model(model.init, apply, None if capture is None else captured)
+
+
+def _watched_apply(model: Model, needs: set[str]) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """Returns a model's `apply`, and a dict that after a call holds what penalties need of it."""
+    seen: dict[str, Any] = {}
+    capture = model.capture
+    if "intermediates" not in needs:
+        capture = None
+    elif capture is None:
         reason = "a penalty needs what its layers return"
         cure = "Pass a Linen module, a builder of an NNX module, or jt.Model(init, apply, capture)."
         raise InputError("model", "jt.Model(init, apply)", reason, cure)
@@ -97,7 +140,28 @@ def watched_apply(model: Model, penalties: Sequence[Penalty]) -> tuple[Callable[
             outputs, state = model.apply(params, state, x, key=key, train=train)
         else:
             outputs, state, seen["intermediates"] = capture(params, state, x, key=key, train=train)
-        seen["outputs"] = outputs
+        if "outputs" in needs:
+            seen["outputs"] = outputs
         return outputs, state
 
     return apply, seen
+
+
+def _check_real(x: PyTree) -> None:
+    """Refuses inputs of whole numbers, for which there is no gradient."""
+    for leaf in jax.tree.leaves(x):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            reason = "a penalty needs the gradient of the loss in the inputs"
+            raise InputError("x", f"inputs of type {leaf.dtype}", reason, "Pass inputs as floats.")
+
+
+def _of_examples(gradient: PyTree, weight: Array | None) -> PyTree:
+    """Returns the gradients of each example's loss, from that of their (weighted) mean."""
+
+    def scaled(g: Array) -> Array:
+        if weight is None:
+            return g * g.shape[0]
+        times = jnp.where(weight > 0, weight.sum() / jnp.where(weight > 0, weight, 1.0), 0.0)
+        return g * times.reshape((-1,) + (1,) * (g.ndim - 1))
+
+    return jax.tree.map(scaled, gradient)

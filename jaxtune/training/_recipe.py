@@ -46,6 +46,8 @@ class Recipe:
       weight_average: `jt.optim.ema(decay)` or `jt.optim.swa(begin)`: what is evaluated and kept are then averaged
         parameters, with the model state of the last ones. Or names and averages, each of which is evaluated besides, as
         `valid_loss_<name>`, on the test split as it is at the end; the parameters that are kept are then not averaged.
+      reestimate: whether running means and variances, such as batch norm's, are estimated anew over the training split,
+        for all parameters that are evaluated and kept; see `jt.models.reestimate`.
 
     Raises:
       TypeError, ValueError: a field that cannot be used.
@@ -64,6 +66,7 @@ class Recipe:
     plateau: ReduceOnPlateau | None = None
     gradient: GradientFn | None = None
     weight_average: WeightAverage | Mapping[str, WeightAverage] | None = None
+    reestimate: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", as_model(self.model))

@@ -57,6 +57,28 @@ def test_one_key_one_image(name):
     assert (a.x != c.x).any()
 
 
+def test_labels_are_drawn_anew_at_a_rate():
+    y = jnp.arange(4000) % 5
+    many = Batch(jnp.zeros((4000, 1)), y, None)
+    noisy = augment.label_noise(0.5, 5)(KEY, many).y
+    assert noisy.dtype == y.dtype and set(np.unique(noisy)) == set(range(5))
+    assert abs(float((noisy != y).mean()) - 0.5 * 4 / 5) < 0.03
+    assert_same_bits(augment.label_noise(0.0, 5)(KEY, many).y, y)
+    assert abs(float((augment.label_noise(1.0, 5)(KEY, many).y == y).mean()) - 0.2) < 0.03
+    soft = augment.label_noise(0.5, 5)(KEY, many._replace(y=jax.nn.one_hot(y, 5))).y
+    assert_same_bits(soft, jax.nn.one_hot(noisy, 5))
+    with pytest.raises(ValueError, match="Use target_noise"):
+        augment.label_noise(0.5, 5)(KEY, many._replace(y=y * 1.0))
+
+
+def test_targets_get_normal_noise():
+    y = jnp.zeros(4000)
+    noisy = augment.target_noise(0.3)(KEY, Batch(y, y, None)).y
+    assert abs(float(noisy.std()) - 0.3) < 0.02 and abs(float(noisy.mean())) < 0.02
+    with pytest.raises(ValueError, match="Use label_noise"):
+        augment.target_noise(0.3)(KEY, BATCH)
+
+
 def test_flips_are_mirrors():
     for axis, place in (("horizontal", 2), ("vertical", 1)):
         found = augment.flip(0.5, axis=axis)(KEY, BATCH).x

@@ -80,11 +80,12 @@ def test_all_kinds_are_lanes_of_one_program():
 def first_updates(kind, gradients, lr=LR):
     """Returns the updates for a series of gradients of one parameter that stays at zero."""
     optimizer, w = from_kind(kind, lr), jnp.zeros(3)
-    state, found = optimizer.init(w), []
-    for g in gradients:
-        u, state = optimizer.update(jnp.asarray(g), state, w)
-        found.append(np.asarray(u, np.float64))
-    return np.array(found)
+
+    def step(state, g):
+        u, state = optimizer.update(g, state, w)
+        return state, u
+
+    return np.asarray(jax.lax.scan(step, optimizer.init(w), jnp.array(gradients, jnp.float32))[1], np.float64)
 
 
 def test_closed_forms_of_first_updates():

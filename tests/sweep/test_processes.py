@@ -83,7 +83,10 @@ def test_idle_cores_are_spoken_of_once(tmp_path):
 def test_what_is_compiled_is_kept_in_a_user_folder(tmp_path):
     code = """
     import json
-    result = jt.run(experiment([off]))
+    def linear(hp):
+        return jt.Recipe(jt.models.MLP((), hp.run.outputs), optimizer=optax.sgd(hp.lr), batch_size=16)
+
+    result = jt.run(jt.Experiment(linear, jt.grid(lr=[0.1, 0.2]), data, steps=4, seeds=2, eval_every=2))
     print(json.dumps(float(result.dataset["valid_loss"].mean())))
     """
     default, own, named = tmp_path / "cache" / "jaxtune" / "xla", tmp_path / "own", tmp_path / "named"

@@ -1,5 +1,7 @@
 """What a recipe says of optimization besides the optimizer: averages, gradients, clipping, kinds; through `jt.run`."""
 
+import functools as ft
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +31,7 @@ def trained(recipe, steps=6, eval_every=3, **hp):
     return jt.train(recipe, KEY, {"lr": 0.5, **hp}, DATA, steps=steps, eval_every=eval_every)
 
 
+@ft.cache
 def iterates(steps):
     """Returns the parameters after each update."""
     return [trained(recipe_of(), n, n)[0].params for n in range(1, steps + 1)]
