@@ -168,7 +168,6 @@ TABLE = {
     "optim.schedules.piecewise": (lambda a: scheduled(s.piecewise([1.0, 0.1], [a])), SIZE),
     # losses
     "losses.label_smoothing": (lambda a: jt.losses.label_smoothing(a)(LOGITS, LABELS), SHARE),
-    "losses.confidence_penalty": (lambda a: jt.losses.confidence_penalty(a)(LOGITS, LABELS), SIZE),
     "losses.class_weighted": (lambda a: jt.losses.class_weighted([a, a, 1.0, 1.0])(LOGITS, LABELS), SIZE),
     "losses.focal": (lambda a: jt.losses.focal(a)(LOGITS, LABELS), SIZE),
     "losses.huber": (lambda a: jt.losses.huber(a)(LOGITS, jnp.zeros_like(LOGITS)), [0.1, 0.3, 2.0]),

@@ -12,7 +12,6 @@ from jaxtune.losses._softmax import (
 from jaxtune.losses._squared import squared_error as squared_error
 from jaxtune.losses._targets import (
     class_weighted as class_weighted,
-    confidence_penalty as confidence_penalty,
     focal as focal,
     label_smoothing as label_smoothing,
 )

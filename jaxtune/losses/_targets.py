@@ -1,4 +1,4 @@
-"""Relatives of softmax cross-entropy: softer targets, uneven classes, and a price on certainty."""
+"""Relatives of softmax cross-entropy: softer targets, uneven classes, and less weight for what is easy."""
 
 from collections.abc import Sequence
 
@@ -27,26 +27,6 @@ def label_smoothing(rate: ScalarLike) -> ExampleFn:
         return (1 - rate) * softmax_cross_entropy(outputs, y) + rate * to_all
 
     return loss
-
-
-def confidence_penalty(strength: ScalarLike, loss: ExampleFn = softmax_cross_entropy) -> ExampleFn:
-    """Returns a loss minus `strength` times the entropy of the softmax of the outputs, in nats.
-
-    Args:
-      strength: at least 0; may be traced.
-      loss: what it is added to.
-
-    References:
-      Pereyra, Tucker, Chorowski, Kaiser, Hinton, "Regularizing neural networks by penalizing confident output
-      distributions", ICLR workshop 2017.
-    """
-    _check.number("strength", strength, low=0.0)
-
-    def penalized(outputs: Float[Array, "batch classes"], y: Array) -> Float[Array, " batch"]:
-        log_p = jax.nn.log_softmax(outputs)
-        return loss(outputs, y) + strength * (jnp.exp(log_p) * log_p).sum(-1)
-
-    return penalized
 
 
 def class_weighted(weights: Sequence[ScalarLike] | ArrayLike, loss: ExampleFn = softmax_cross_entropy) -> ExampleFn:

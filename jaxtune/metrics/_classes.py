@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxtune import _check
+from jaxtune._errors import InputError
 from jaxtune._types import Array, ExampleFn, Float, Int, Scalar
 from jaxtune.metrics._metric import Metric
 
@@ -19,6 +20,9 @@ def top_k(k: int) -> ExampleFn:
     k = _check.count("k", k)
 
     def fn(outputs: Float[Array, "batch classes"], y: Int[Array, " batch"]) -> Float[Array, " batch"]:
+        if k > outputs.shape[-1]:
+            reason = f"there are {outputs.shape[-1]} classes, so that it would be 1 always"
+            raise InputError("k", k, reason, "Choose a smaller k.")
         own = jnp.take_along_axis(outputs, y[:, None], axis=-1)
         # Of equal outputs the first count, as in accuracy.
         before = jnp.arange(outputs.shape[-1])[None, :] < y[:, None]
@@ -93,6 +97,8 @@ def _of_label(label: int, compute: Callable[[Scalar, Scalar, Scalar], Scalar]) -
     label = _check.count("label", label, low=0)
 
     def update(state: Array, outputs: Array, y: Array, weight: Array) -> Array:
+        if label >= outputs.shape[-1]:
+            raise InputError("label", label, f"there are {outputs.shape[-1]} classes", "Count them from 0.")
         taken, real = jnp.argmax(outputs, axis=-1) == label, y == label
         counts = jnp.stack([taken & real, taken & ~real, ~taken & real]).astype(weight.dtype)
         return state + counts @ weight

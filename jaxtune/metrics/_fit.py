@@ -39,6 +39,8 @@ def calibration_error(bins: int = 15) -> Metric:
 def r2(targets: int = 1) -> Metric:
     """Returns the coefficient of determination, `1 - sum (y - f)^2 / sum (y - mean y)^2`, averaged over the targets.
 
+    For targets that are all the same it is 1 where they are met exactly, else 0, as in scikit-learn.
+
     Args:
       targets: numbers that are predicted for an example.
     """
@@ -60,7 +62,8 @@ def r2(targets: int = 1) -> Metric:
 
     def compute(state: tuple[Array, ...]) -> Scalar:
         _, _, spread, errors = state
-        return (1 - errors / spread).mean()
+        varies = spread > 0
+        return jnp.where(varies, 1 - errors / jnp.where(varies, spread, 1.0), (errors == 0).astype(errors.dtype)).mean()
 
     def init() -> tuple[Array, ...]:
         return jnp.zeros(()), jnp.zeros(targets), jnp.zeros(targets), jnp.zeros(targets)

@@ -30,13 +30,11 @@ def smoothed(e):
 
 
 P = np.exp(OWN)
-ENTROPY = -(np.exp(LOG_P) * LOG_P).sum(1)
 WEIGHTS = np.array([1.0, 0.5, 2.0, 3.0])
 SOFTMAX_FAMILY = {
     "soft labels": (lambda z, y: losses.soft_cross_entropy(z, jnp.asarray(ONE_HOT)), -OWN),
     "smoothing": (losses.label_smoothing(0.3), smoothed(0.3)),
     "no smoothing": (losses.label_smoothing(0.0), -OWN),
-    "confidence": (losses.confidence_penalty(0.2), -OWN - 0.2 * ENTROPY),
     "weights": (losses.class_weighted(list(WEIGHTS)), -OWN * WEIGHTS[LABELS]),
     "focal": (losses.focal(2.0), -((1 - P) ** 2) * OWN),
     "focal, gamma 0": (losses.focal(0.0), -OWN),
@@ -100,7 +98,7 @@ def test_robust_losses(delta):
     np.testing.assert_allclose(losses.huber(delta)(jnp.asarray(z), y), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("make", [losses.label_smoothing, losses.confidence_penalty, losses.focal])
+@pytest.mark.parametrize("make", [losses.label_smoothing, losses.focal])
 def test_strengths_are_lanes_with_finite_gradients(make):
     z = jnp.asarray(LOGITS)
     strengths = jnp.array([0.0, 0.5, 1.0])

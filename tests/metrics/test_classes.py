@@ -86,3 +86,18 @@ def test_bad_use_is_refused():
         metrics.top_k(0)
     with pytest.raises(ValueError, match="`label` is -1"):
         metrics.recall(-1)
+
+
+def test_what_cannot_be_is_refused():
+    outputs, y = jnp.zeros((2, 3)), jnp.zeros(2, jnp.int32)
+    with pytest.raises(ValueError, match="`k` is 4: there are 3 classes"):
+        metrics.top_k(4)(outputs, y)
+    for metric in (metrics.precision(3), metrics.recall(3), metrics.f1(3)):
+        with pytest.raises(ValueError, match="`label` is 3: there are 3 classes"):
+            metric.update(metric.init(), outputs, y, jnp.ones(2))
+
+
+def test_r2_of_constant_targets_is_scikit_learns():
+    y = np.full((5, 1), 2.0, np.float32)
+    for f in (y, y + 1):
+        assert float(streamed(metrics.r2(), f, y)) == sk.r2_score(y, f)
