@@ -62,6 +62,7 @@ metric = "train_loss"  # how far training gets, not how well it generalizes
 def report(result, out):
     """Says what was found, and draws it."""
     losses = result.dataset[metric].isel(step=-1)  # NaN where a trial diverged
+    steps = int(losses["step"])
     means = losses.where(losses.notnull().all("seed")).mean("seed", skipna=False)
     best = means.idxmin("lr")
     print(
@@ -80,7 +81,7 @@ def report(result, out):
             print(f"{depth:5d}  {kind:14s} {rate:9g} {at_best[kind].mean():7.4f}  {shown:44s} {near} of {len(RATES)}")
             if gap.high < 0 and kind != KINDS[1]:
                 gains.append(f"{kind} at depth {depth}")
-    print(f"Trains further than standardized inputs alone (loss in nats, after {experiment.steps} updates): "
+    print(f"Trains further than standardized inputs alone (loss in nats, after {steps} updates): "
           f"{', '.join(gains) or 'nothing'}.")  # fmt: skip
     if out is not None:
         import matplotlib.pyplot as plt
@@ -92,7 +93,7 @@ def report(result, out):
                 ax.plot(RATES, line, marker="o", label=kind)
             ax.set(title=f"{depth} hidden layers", xscale="log", yscale="log", xlabel="learning rate")
             ax.axhline(2.3026, color="grey", linewidth=1, linestyle=":")
-        axes[0].set_ylabel(f"training loss after {experiment.steps} updates (nats)")
+        axes[0].set_ylabel(f"training loss after {steps} updates (nats)")
         axes[0].yaxis.set_major_formatter("{x:g}")
         axes[0].text(0.03, 2.45, "chance", fontsize="small", color="grey")
         axes[0].legend(fontsize="small")

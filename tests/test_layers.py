@@ -31,6 +31,8 @@ HEAVY = ["tensorflow_datasets", "orbax", "grain", "matplotlib", "pandas", "xarra
 ADAPTERS = {
     "orbax": "checkpoint/_orbax.py",
     "sklearn": "data/_sklearn.py",
+    "tensorflow_datasets": "data/_tfds.py",
+    "mlxtend": "data/_mlxtend.py",
     "xarray": "results/_dataset.py",
     "flax.nnx": "models/_nnx.py nn/nnx/_dense.py nn/nnx/_normalization.py nn/nnx/_random.py",
 }
@@ -91,7 +93,8 @@ def test_import_is_light():
 
 
 def test_import_starts_no_backend():
-    code = "import jaxtune, jax; jax.config.update('jax_num_cpu_devices', 3); print(jax.device_count())"
+    use = "jaxtune.optim.schedules.warm_up_cosine(0.0, 1.0, 10, 100), jaxtune.penalties.l2(0.1), jaxtune.optim.adam_kind()"
+    code = f"import jaxtune, jax; {use}; jax.config.update('jax_num_cpu_devices', 3); print(jax.device_count())"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "3"
 

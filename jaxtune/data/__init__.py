@@ -9,4 +9,5 @@ from jaxtune.data._normalize import (
     standardize as standardize,
     whiten as whiten,
 )
+from jaxtune.data._prepare import prepare as prepare
 from jaxtune.data._splits import Arrays as Arrays, Splits as Splits, from_arrays as from_arrays

