@@ -2,6 +2,7 @@
 
 from jaxtune.data import augment as augment
 from jaxtune.data._batches import Batch as Batch
+from jaxtune.data._files import from_csv as from_csv, from_folder as from_folder, from_npz as from_npz
 from jaxtune.data._load import load as load
 from jaxtune.data._normalize import (
     Normalization as Normalization,

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxtune._errors import InputError, InputTypeError
 from jaxtune.data import _mlxtend, _sklearn, _tfds
-from jaxtune.data._splits import Arrays, Splits, from_arrays
+from jaxtune.data._splits import Arrays, Splits, split
 
 OFFLINE: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
     "digits": _sklearn.digits,
@@ -74,21 +74,20 @@ def load(
             if value is not None:
                 reason = f"{name!r} is one set of examples without splits and features of their own"
                 raise InputError(option, value, reason, "Use `seed` and `fractions`.")
-        return from_arrays(*OFFLINE[str(name)](), seed=seed, fractions=fractions)
+        return split(Arrays(*OFFLINE[str(name)]()), seed, fractions)
     source = _tfds.open_folder(_folder(name, data_dir))
     y_name = _target(source, target)
     x_names = _inputs(source, inputs, y_name)
 
-    def part(split: str) -> Arrays:
-        columns = source.read(split, [*x_names, y_name])
+    def part(piece: str) -> Arrays:
+        columns = source.read(piece, [*x_names, y_name])
         x = {n: _plain(columns[n], n in source.images) for n in x_names}
         return Arrays(x if inputs is not None and not isinstance(inputs, str) else x[x_names[0]], columns[y_name])
 
     chosen = _splits(source, splits)
     if len(chosen) == 1:
-        whole = part(chosen[0])
-        return from_arrays(whole.x, whole.y, seed=seed, fractions=fractions, classes=source.labels.get(y_name))
-    train, valid, test = (part(split) for split in chosen)
+        return split(part(chosen[0]), seed, fractions, source.labels.get(y_name))
+    train, valid, test = (part(piece) for piece in chosen)
     return Splits(train, valid, test, source.labels.get(y_name))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtune._errors import InputError
 from jaxtune.data import _tfds
 from jaxtune.data._load import OFFLINE
-from jaxtune.data._splits import Arrays, from_arrays
+from jaxtune.data._splits import Arrays, split
 
 
 def prepare(name: str, data_dir: str | os.PathLike[str], *, seed: int = 0) -> Path:
@@ -29,7 +29,7 @@ def prepare(name: str, data_dir: str | os.PathLike[str], *, seed: int = 0) -> Pa
     root = Path(data_dir).absolute()
     if (root / name).exists():
         raise InputError("data_dir", str(root), f"it holds {name} already", "Choose another folder, or delete that.")
-    splits = from_arrays(*OFFLINE[name](), seed=seed)
+    splits = split(Arrays(*OFFLINE[name]()), seed, (0.6, 0.2, 0.2))
 
     def columns(part: Arrays) -> dict[str, np.ndarray]:
         return {"x": part.x, "y": part.y}

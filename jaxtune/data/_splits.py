@@ -1,6 +1,7 @@
 """Splits of a data set into training, validation and test examples."""
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,14 @@ import numpy as np
 
 from jaxtune._errors import InputError
 from jaxtune._types import PyTree
-from jaxtune.data._validate import check_arrays, check_fractions, check_labels, check_same_form
+from jaxtune.data._validate import (
+    check_arrays,
+    check_classes,
+    check_fractions,
+    check_labels,
+    check_same_form,
+    warn_of_duplicates,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +67,7 @@ class Splits:
       valid: what hyperparameters are chosen on.
       test: what the choice is reported on, once.
       classes: number of classes of integer labels; by default one more than the largest label.
+      names: names of the classes, if their labels came as texts.
 
     Raises:
       ValueError: the splits differ in form, or labels lie outside the classes.
@@ -68,6 +77,7 @@ class Splits:
     valid: Arrays
     test: Arrays
     classes: int | None = None
+    names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         parts = {"train": self.train, "valid": self.valid, "test": self.test}
@@ -99,31 +109,61 @@ def from_arrays(
 ) -> Splits:
     """Returns the examples shuffled and split, stratified by label where labels are integers.
 
+    Images of type uint8, of shape (n, height, width) or (n, height, width, channels), become float32 in [0, 1] with a
+    channel axis. Rows of inputs that are in more than one split are counted in a warning.
+
     Args:
-      x: inputs, an array of shape (n, ...) or a pytree of such.
-      y: labels or targets, shape (n,) or (n, targets).
+      x: inputs, an array of shape (n, ...), a table of pandas, or a pytree of such.
+      y: labels or targets, shape (n,) or (n, targets). Texts are numbered in their alphabetical order, which is kept as
+        `names`.
       seed: fixes the split.
       fractions: shares of training, validation and test examples; positive, at most 1 in sum. What they leave is unused.
       weight: weight of each example, shape (n,).
       classes: number of classes, if some have no example here.
 
     Raises:
-      ValueError: bad fractions, an empty split, or what `Arrays` and `Splits` refuse.
+      ValueError: bad fractions, an empty split, a class without examples, a training split of one class, or what `Arrays`
+        and `Splits` refuse.
 
     Example:
       >>> import numpy as np
       >>> import jaxtune as jt
-      >>> splits = jt.data.from_arrays(np.zeros((10, 3), "float32"), np.arange(10) % 2, fractions=(0.6, 0.2, 0.2))
+      >>> splits = jt.data.from_arrays(np.arange(30.0).reshape(10, 3), np.arange(10) % 2, fractions=(0.6, 0.2, 0.2))
       >>> len(splits.train), len(splits.valid), len(splits.test), splits.classes
       (6, 2, 2, 2)
     """
-    everything = Arrays(x, y, weight)
+    y, names = numbered(y)
+    splits = split(Arrays(_as_images(x), y, weight), seed, fractions, classes, names)
+    if names is None and classes is None and splits.classes is not None:
+        check_classes([splits.train.y, splits.valid.y, splits.test.y])
+    warn_of_duplicates({"train": splits.train.x, "valid": splits.valid.x, "test": splits.test.x})
+    return splits
+
+
+def split(
+    everything: Arrays,
+    seed: int,
+    fractions: Sequence[float],
+    classes: int | None = None,
+    names: tuple[str, ...] | None = None,
+) -> Splits:
+    """Returns the examples shuffled and split, without a look at them."""
     sizes = check_fractions(fractions, len(everything))
     order = _shuffled(everything.y, np.random.default_rng(seed))
     cuts = np.cumsum(sizes)
-    parts = [everything.take(np.sort(part)) for part in np.split(order, cuts)[:3]]
-    train, valid, test = parts
-    return Splits(train, valid, test, classes)
+    train, valid, test = [everything.take(np.sort(part)) for part in np.split(order, cuts)[:3]]
+    return Splits(train, valid, test, classes, names)
+
+
+def numbered(y: Any) -> tuple[Any, tuple[str, ...] | None]:
+    """Returns labels that are texts as numbers, and the texts; anything else as it is, and None."""
+    labels = np.asarray(y)
+    if labels.dtype.kind == "O" and labels.ndim == 1 and all(isinstance(label, str) for label in labels):
+        labels = labels.astype(str)
+    if labels.dtype.kind not in "US" or labels.ndim != 1:
+        return y, None
+    names, numbers = np.unique(labels.astype(str), return_inverse=True)
+    return numbers.astype(np.int32), tuple(str(name) for name in names)
 
 
 def _shuffled(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -136,6 +176,23 @@ def _shuffled(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         members = order[y[order] == label]
         place[members] = (np.arange(len(members)) + rng.random()) / len(members)
     return order[np.argsort(place[order], kind="stable")]
+
+
+def _as_images(x: Any) -> Any:
+    """Returns images of bytes as floats with channels last, and anything else as it is.
+
+    Raises:
+      ValueError: channels come first.
+    """
+    if not isinstance(x, (np.ndarray, jax.Array)) or x.dtype != np.uint8 or x.ndim not in (3, 4):
+        return x
+    if x.ndim == 4 and x.shape[1] in (1, 3, 4) and x.shape[3] not in (1, 3, 4):
+        reason = "these look like images whose channels come first"
+        raise InputError("x", f"an array of shape {x.shape}", reason, "Pass x.transpose(0, 2, 3, 1).")
+    if x.ndim == 3:
+        warnings.warn(f"x, images of shape {x.shape}, was given a channel axis at its end", stacklevel=3)
+        x = x[..., None]
+    return np.asarray(x, np.float32) / np.float32(255)
 
 
 def _plain(array: Any) -> np.ndarray:

@@ -1,5 +1,7 @@
 """What is refused before a data set gets near a compiler."""
 
+import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -111,6 +113,35 @@ def check_labels(labels: Mapping[str, np.ndarray], classes: int | None) -> int |
                 "Number the classes from 0.",
             )
     return classes
+
+
+def check_classes(labels: Sequence[np.ndarray]) -> None:
+    """Checks that every class has examples, and that those to train on are not of one class."""
+    counts = np.bincount(np.concatenate(labels))
+    if (counts == 0).any():
+        empty = np.flatnonzero(counts == 0)
+        reason = f"no example is of {'class' if len(empty) == 1 else 'classes'} {', '.join(map(str, empty[:5]))}"
+        cure = "Number the classes without gaps, or pass classes= if they are meant to be empty."
+        raise InputError("y", f"labels from 0 to {len(counts) - 1}", reason, cure)
+    if len(counts) > 1 and len(np.unique(labels[0])) == 1:
+        reason = "the training split has one class only"
+        raise InputError("y", f"labels of {len(counts)} classes", reason, "Pass more examples, or larger fractions.")
+
+
+def warn_of_duplicates(inputs: Mapping[str, PyTree]) -> None:
+    """Warns of inputs that are in more than one split, and so make validation and test look better than they are."""
+    seen: dict[bytes, str] = {}
+    shared: dict[tuple[str, str], int] = {}
+    for name, x in inputs.items():
+        leaves = [np.ascontiguousarray(leaf).reshape(len(leaf), -1) for leaf in jax.tree.leaves(x)]
+        for i in range(len(leaves[0])):
+            row = b"".join(leaf[i].tobytes() for leaf in leaves)
+            first = seen.setdefault(hashlib.blake2b(row, digest_size=16).digest(), name)
+            if first != name:
+                shared[first, name] = shared.get((first, name), 0) + 1
+    if shared:
+        counted = ", ".join(f"{n} of {name} also in {first}" for (first, name), n in shared.items())
+        warnings.warn(f"splits share inputs: {counted}; remove duplicates before splitting", stacklevel=3)
 
 
 def check_fractions(fractions: Sequence[float], n: int) -> list[int]:

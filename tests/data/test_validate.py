@@ -115,5 +115,5 @@ def test_fractions(fractions, message):
 
 
 def test_thirds_are_fractions():
-    splits = from_arrays(np.ones((9, 2)), np.ones(9), fractions=(1 / 3, 1 / 3, 1 / 3))
+    splits = from_arrays(np.arange(18.0).reshape(9, 2), np.ones(9), fractions=(1 / 3, 1 / 3, 1 / 3))
     assert len(splits.train) == len(splits.valid) == len(splits.test) == 3
