@@ -1,6 +1,6 @@
 """Data: sources, splits, and batches drawn on the device."""
 
-from jaxtune.data import augment as augment
+from jaxtune.data import augment as augment, synthetic as synthetic
 from jaxtune.data._batches import Batch as Batch
 from jaxtune.data._files import from_csv as from_csv, from_folder as from_folder, from_npz as from_npz
 from jaxtune.data._load import load as load
