@@ -12,3 +12,4 @@ from jaxtune.data._normalize import (
 )
 from jaxtune.data._prepare import prepare as prepare
 from jaxtune.data._splits import Arrays as Arrays, Splits as Splits, from_arrays as from_arrays
+from jaxtune.data._subset import Subset as Subset, bootstrap as bootstrap, first as first, fold as fold

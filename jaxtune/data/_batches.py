@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxtune._errors import InputError
 from jaxtune._keys import key_for
-from jaxtune._types import Array, Count, Float, Int, Key, PyTree
+from jaxtune._types import Array, Count, Float, Int, Key, PyTree, ScalarLike
+from jaxtune.data._permutation import permuted
 from jaxtune.data._splits import Splits
 
 SPLITS = ("train", "valid", "test")
@@ -47,10 +49,11 @@ class Table(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Where a split lies in the table."""
+    """Where a split lies in the table: `size` rows from `start` on, or the first `size` of those that `rows` names."""
 
     start: int | Count
     size: int | Count
+    rows: Int[Array, " n"] | None = None
 
 
 def make_table(splits: Splits) -> tuple[Table, dict[str, Span]]:
@@ -73,7 +76,13 @@ def epoch_order(key: Key, epoch: Count, n: int) -> Int[Array, " n"]:
     return jax.random.permutation(key_for(key, "batches", epoch), n).astype(jnp.int32)
 
 
-def take_batch(table: Table, order: Int[Array, " n"], position: Count, batch_size: int) -> Batch:
+def take_batch(
+    table: Table,
+    order: Int[Array, " n"],
+    position: Count,
+    batch_size: int,
+    index: Int[Array, " n"] | None = None,
+) -> Batch:
     """Returns the batch at a position within the epoch.
 
     Where the batch size does not divide n, the last batch is the last `batch_size` examples of the order, and those
@@ -85,23 +94,71 @@ def take_batch(table: Table, order: Int[Array, " n"], position: Count, batch_siz
       order: the epoch's order of the training examples.
       position: index of the batch within the epoch.
       batch_size: number of examples, at most n.
+      index: the rows that the order is of; None: the first n.
     """
     n = order.shape[0]
     first = position * batch_size
     start = jnp.minimum(first, n - batch_size)
-    index = jax.lax.dynamic_slice_in_dim(order, start, batch_size)
-    x, y = jax.tree.map(lambda a: a[index], (table.x, table.y))
-    weight = None if table.weight is None else table.weight[index]
+    rows = jax.lax.dynamic_slice_in_dim(order, start, batch_size)
+    batch = _at(table, rows if index is None else index[rows])
     if n % batch_size:
         fresh = (start + jnp.arange(batch_size) >= first).astype(jnp.float32)
-        weight = fresh if weight is None else weight * fresh
-    return Batch(x, y, weight)
+        batch = batch._replace(weight=fresh if batch.weight is None else batch.weight * fresh)
+    return batch
+
+
+def take_padded(table: Table, key: Key, step: Count, span: Span, batch_size: ScalarLike, padded: int) -> Batch:
+    """Returns the batch of an update, of a traced size or from a part of the training split of a traced size.
+
+    It is that of `take_batch` but for the order. Beyond its size it repeats its own examples, with weight 0: where the size
+    divides the padded one, the moments of the whole are those of the batch.
+
+    Args:
+      table: all examples, the training split first.
+      key: key of the seed.
+      step: the update, counted from 0.
+      span: the examples to train on.
+      batch_size: number of examples, at most `padded`.
+      padded: number of rows.
+    """
+    size, n = jnp.asarray(batch_size).astype(jnp.int32), jnp.asarray(span.size).astype(jnp.int32)
+    size = jnp.minimum(size, n)
+    per_epoch = (n + size - 1) // size
+    epoch, first = step // per_epoch, (step % per_epoch) * size
+    start = jnp.minimum(first, n - size)
+    place = jnp.arange(padded)
+    slot = start + place % size
+    rows = span.start + permuted(key_for(key, "batches", epoch), n, slot)
+    batch = _at(table, rows if span.rows is None else span.rows[rows])
+    fresh = ((place < size) & (slot >= first)).astype(jnp.float32)
+    return batch._replace(weight=fresh if batch.weight is None else batch.weight * fresh)
+
+
+def _at(table: Table, rows: Int[Array, " batch"]) -> Batch:
+    x, y = jax.tree.map(lambda a: a[rows], (table.x, table.y))
+    return Batch(x, y, None if table.weight is None else table.weight[rows])
+
+
+def take_all(table: Table, span: Span) -> PyTree:
+    """Returns the inputs of a split.
+
+    Raises:
+      ValueError: its size is traced.
+    """
+    if isinstance(span.size, jax.core.Tracer):
+        reason = "what is fitted to the inputs, by `normalize` or `reestimate`, needs the size of the subset"
+        raise InputError("size", "traced", reason, "Make it static: jt.static([...]).")
+    if span.rows is None:
+        return jax.tree.map(lambda a: a[span.start : span.start + span.size], table.x)
+    rows = span.rows[: span.size]
+    return jax.tree.map(lambda a: a[rows], table.x)
 
 
 def take_slice(table: Table, span: Span, position: Count, size: int) -> Batch:
     """Returns a slice of a split for evaluation; beyond its end the last example is repeated, with weight 0."""
     place = position * size + jnp.arange(size)
     rows = span.start + jnp.minimum(place, span.size - 1)
+    rows = rows if span.rows is None else span.rows[rows]
     x, y = jax.tree.map(lambda a: jnp.take(a, rows, axis=0), (table.x, table.y))
     weight: Array = (place < span.size).astype(jnp.float32)
     if table.weight is not None:

@@ -239,8 +239,10 @@ def label_noise(rate: ScalarLike, classes: int) -> Augmentation:
     def augment(key: Key, batch: Batch) -> Batch:
         which, what = jax.random.split(key)
         y = batch.y
-        if not jnp.issubdtype(y.dtype, jnp.integer) and y.ndim < 2:
-            raise InputError("y", y.dtype, "this augmentation is for labels of classes", "Use target_noise.")
+        whole = jnp.issubdtype(y.dtype, jnp.integer)
+        if (whole and y.ndim != 1) or (not whole and (y.ndim != 2 or y.shape[1] != classes)):
+            reason = f"this augmentation is for labels of {classes} classes, integers or probabilities"
+            raise InputError("y", f"{y.dtype} of shape {y.shape}", reason, "Use target_noise for targets.")
         new = jax.random.randint(what, y.shape[:1], 0, classes)
         drawn = jax.random.uniform(which, y.shape[:1]) < rate
         if y.ndim == 2:

@@ -61,8 +61,8 @@ def r2(targets: int = 1) -> Metric:
         return total, mean + shift * share, spread, errors + jnp.where(w > 0, w * jnp.square(t - f), 0.0).sum(0)
 
     def compute(state: tuple[Array, ...]) -> Scalar:
-        _, _, spread, errors = state
-        varies = spread > 0
+        seen, mean, spread, errors = state
+        varies = spread > seen * jnp.square(2 * jnp.finfo(mean.dtype).eps * mean)  # more than their rounding
         return jnp.where(varies, 1 - errors / jnp.where(varies, spread, 1.0), (errors == 0).astype(errors.dtype)).mean()
 
     def init() -> tuple[Array, ...]:

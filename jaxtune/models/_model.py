@@ -13,8 +13,10 @@ class Model(NamedTuple):
         and noise, `state` holds what is neither learned nor constant, such as batch norm's running statistics.
       capture: `capture(params, state, x, *, key, train) -> (outputs, state, intermediates)`: the same with what layers
         return and what is sown, by name, such as `"Dense_0"`; None where a model does not tell.
+      shifted: `shifted(change) -> Model`: the model that adds `change` to what its network sees; None where that is `x`.
     """
 
     init: Callable[..., Any]
     apply: Callable[..., Any]
     capture: Callable[..., Any] | None = None
+    shifted: Callable[..., Any] | None = None

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from jaxtune._types import Key, PyTree
 from jaxtune.data import Normalization
 from jaxtune.models._model import Model
@@ -34,4 +37,10 @@ def normalized(model: Model, normalization: Normalization) -> Model:
         outputs, inner, seen = model.capture(params, state["model"], x, key=key, train=train)
         return outputs, {"inputs": state["inputs"], "model": inner}, seen
 
-    return Model(init, apply, None if model.capture is None else capture)
+    def shifted(change: PyTree) -> Model:
+        def moved(statistics: PyTree, x: PyTree) -> PyTree:
+            return jax.tree.map(jnp.add, normalization.apply(statistics, x), change)
+
+        return normalized(model, Normalization(normalization.fit, moved))
+
+    return Model(init, apply, None if model.capture is None else capture, shifted)

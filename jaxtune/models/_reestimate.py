@@ -21,8 +21,8 @@ def reestimate(
     variances v of batches of equal size, which overlap a little where the size does not divide the number of examples.
 
     Statistics are the leaves of the state that are called `mean` or `var`, as those of Flax's `BatchNorm` and of jaxtune's
-    are, and that a call in training changes in the form `s <- momentum s + (1 - momentum) batch's`. With a momentum of 1
-    they stay as they are.
+    are, and that a call in training changes in the form `s <- momentum s + (1 - momentum) batch's`. What it does not change
+    stays as it is.
 
     Args:
       model: a Linen module, a builder of an NNX module, or a `jt.Model`.
@@ -49,21 +49,31 @@ def reestimate(
         return state
     old = [jnp.asarray(leaf) for _, leaf in leaves]
 
-    def after(given: float, i: Any) -> list[Array]:
-        """Returns the statistics after a training call on batch i, if they are a given number before it."""
-        start = i * (n - size) // max(batches - 1, 1)
-        batch = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, size), x)
-        leaves = [jnp.full_like(leaf, given) if i in places else leaf for i, leaf in enumerate(old)]
-        tree = jax.tree.unflatten(structure, leaves)
+    def after(given: dict[int, Array], i: Any) -> dict[int, Array]:
+        """Returns the statistics, by place, after a training call on batch i, if they are the given ones before it."""
+        rows = (i + batches * jnp.arange(size)) % n  # spread out, for examples may be sorted
+        batch = jax.tree.map(lambda a: jnp.take(a, rows, axis=0), x)
+        tree = jax.tree.unflatten(structure, [given.get(place, leaf) for place, leaf in enumerate(old)])
         _, new = inner.apply(params, tree, batch, key=jax.random.fold_in(root, i), train=True)
         found = {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(new)}
-        return [found[names[place]] for place in places]
+        return {place: found[names[place]].astype(_wide(old[place])) for place in places}
 
-    zero, one = after(0.0, 0), after(1.0, 0)
-    momentum = {place: b - a for place, a, b in zip(places, zero, one, strict=True)}
-    own = dict(zip(places, jax.lax.map(lambda i: after(0.0, i), jnp.arange(batches)), strict=True))
-    for place in places:
-        own[place] = own[place] / jnp.where(momentum[place] < 1, 1 - momentum[place], 1.0)[None]
+    held = {place: old[place].astype(_wide(old[place])) for place in places}
+    moves = {place: (leaf != held[place]).any() for place, leaf in after(held, 0).items()}  # the others are left alone
+
+    def with_statistics(given: dict[int, Array]) -> dict[int, Array]:
+        return {place: jnp.where(moves[place], given[place], held[place]) for place in places}
+
+    # s <- m s + (1 - m) b, with one batch b from two starts, the second at the size of (1 - m) b, so that nothing cancels.
+    zeros = with_statistics(jax.tree.map(jnp.zeros_like, held))
+    at_zero = after(zeros, 0)
+    sizes = with_statistics({place: 1 + jnp.abs(leaf) for place, leaf in at_zero.items()})
+    at_size = after(sizes, 0)
+    share = {
+        place: 1 - (at_size[place] - at_zero[place]) / jnp.where(moves[place], sizes[place], 1.0) for place in places
+    }
+    own = jax.lax.map(lambda i: after(zeros, i), jnp.arange(batches))
+    own = {place: leaf / jnp.where(moves[place], share[place], 1.0)[None] for place, leaf in own.items()}
 
     by_name = {names[place]: place for place in places}
     new = list(old)
@@ -71,5 +81,9 @@ def reestimate(
         value = own[place].mean(0)
         if name.endswith("var") and (mean := by_name.get(name.removesuffix("var") + "mean")) is not None:
             value = value + own[mean].var(0)
-        new[place] = jnp.where(momentum[place] < 1, value, old[place]).astype(old[place].dtype)
+        new[place] = jnp.where(moves[place], value, held[place]).astype(old[place].dtype)
     return jax.tree.unflatten(structure, new)
+
+
+def _wide(leaf: Array) -> Any:
+    return jnp.promote_types(leaf.dtype, jnp.float32)

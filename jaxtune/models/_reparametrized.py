@@ -19,7 +19,9 @@ from jaxtune.penalties import Where, is_kernel
 def with_weight_norm(model: Any, *, where: Where = is_kernel) -> Model:
     """Returns a model whose kernels are learned as directions and lengths: the columns of W are `g v / ||v||`.
 
-    Its parameters are `{"model": parameters, "length": lengths g}`; in the beginning it is the given model.
+    Its parameters are `{"model": parameters, "length": lengths g}`; in the beginning it is the given model. A penalty on
+    kernels falls on the directions v, which the outputs do not depend on: penalize the lengths, with
+    `where=lambda path, leaf: path.startswith("length")`.
 
     Args:
       model: a Linen module, a builder of an NNX module, or a `jt.Model`.
@@ -36,9 +38,10 @@ def with_weight_norm(model: Any, *, where: Where = is_kernel) -> Model:
 
     def init(key: Key, x: PyTree) -> tuple[PyTree, PyTree]:
         params, state = inner.init(key, x)
-        lengths = {
-            path: jnp.sqrt(jnp.square(w).sum(tuple(range(w.ndim - 1)))) for path, w in _chosen(params, where).items()
-        }
+        chosen = _chosen(params, where)
+        # A column of zeros has no direction, and would never get one: any will do, at length 0.
+        params = _replaced(params, chosen, lambda path, w: jnp.where(_lengths(w) > 0, w, jnp.ones_like(w)))
+        lengths = {path: _lengths(w).reshape(-1) for path, w in chosen.items()}
         return {"model": params, "length": _nested(lengths)}, state
 
     def kernels(params: PyTree, state: PyTree, train: bool) -> tuple[PyTree, PyTree, dict[str, Array]]:
@@ -54,7 +57,9 @@ def with_spectral_norm(
 ) -> Model:
     """Returns a model whose kernels have a largest singular value of `bound`; see `jaxtune.nn.spectral_norm`.
 
-    Its state is `{"model": state, "vector": vectors v}`, with those of the power method, which move in training.
+    Its state is `{"model": state, "vector": vectors v}`, with those of the power method, which move in training. Of a model
+    with both normalizations this one comes first: `with_weight_norm(with_spectral_norm(model))`; the other way round the
+    lengths undo it.
 
     Args:
       model: a Linen module, a builder of an NNX module, or a `jt.Model`.
@@ -107,6 +112,11 @@ def _chosen(params: PyTree, where: Where) -> dict[str, Array]:
         name = getattr(where, "__name__", where)
         raise InputError("where", name, "it chooses no kernel", f"Choose among: {structure_name(params)}.")
     return chosen
+
+
+def _lengths(w: Array) -> Array:
+    """Returns the norms of the columns of a kernel, with its other axes at size 1."""
+    return jnp.sqrt(jnp.square(w).sum(tuple(range(w.ndim - 1)), keepdims=True))
 
 
 def _nested(by_path: Mapping[str, Array]) -> dict[str, Any]:

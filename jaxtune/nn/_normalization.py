@@ -4,6 +4,7 @@ Activations have a leading batch axis and channels last. None of these learns a 
 `jaxtune.nn.linen` and `jaxtune.nn.nnx` do. Statistics are computed in float32 at least; results have the type of the input.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -63,6 +64,9 @@ def batch_norm(
     """
     _check.number("momentum", momentum, low=0.0, high=1.0)
     _check.number("eps", eps, low=0.0)
+    if running.mean.shape != x.shape[-1:]:
+        reason = f"the running statistics are of {running.mean.shape} features"
+        raise InputError("x", x.shape, reason, "Pass statistics of as many features as the last axis has.")
     if not train:
         return _scaled(x, _along_last(running.mean, x), _along_last(running.var, x), eps), running
     mean, var = _moments(x, tuple(range(x.ndim - 1)))
@@ -137,7 +141,7 @@ def instance_norm(
     """Returns `(x - mean) / sqrt(var + eps)`, with the moments of each feature over all positions of an example.
 
     Args:
-      x: activations of at least one axis between batch and features.
+      x: activations of more than one position between batch and features.
       eps: at least 0; may be traced.
 
     Raises:
@@ -146,7 +150,7 @@ def instance_norm(
     References:
       Ulyanov, Vedaldi, Lempitsky, "Instance normalization: the missing ingredient for fast stylization", 2016.
     """
-    if x.ndim < 3:
+    if math.prod(x.shape[1:-1]) < 2:
         reason = "there is one position only, of which the variance is 0"
         raise InputError("x", x.shape, reason, "Pass sequences or images, or use layer_norm.")
     return group_norm(x, x.shape[-1], eps=eps)
@@ -163,9 +167,10 @@ def weight_norm(direction: Float[Array, "... units"], length: Float[Array, " uni
       Salimans and Kingma, "Weight normalization: a simple reparameterization to accelerate training of deep neural
       networks", NeurIPS 2016.
     """
-    squares = jnp.square(direction).sum(tuple(range(direction.ndim - 1)), keepdims=True)
+    wide = _wide(direction)
+    squares = jnp.square(wide).sum(tuple(range(direction.ndim - 1)), keepdims=True)
     norms = jnp.sqrt(jnp.where(squares > 0, squares, 1.0))
-    return direction * (_along_last(length, direction) / norms)
+    return (wide * (_along_last(length, direction) / norms)).astype(direction.dtype)
 
 
 def spectral_norm(
@@ -194,16 +199,19 @@ def spectral_norm(
       Gouk, Frank, Pfahringer, Cree, "Regularisation of neural networks by enforcing Lipschitz continuity", 2021.
     """
     _check.number("bound", bound, low=0.0, exclusive=True, infinity=None if always else "off")
-    matrix = kernel.reshape(-1, kernel.shape[-1])
-    held, v = jax.lax.stop_gradient(matrix), vector
+    matrix = _wide(kernel.reshape(-1, kernel.shape[-1]))
+    held, v = jax.lax.stop_gradient(matrix), _unit(_wide(vector))
     for _ in range(iterations):
-        v = _unit(held.T @ (held @ v))
+        moved = _unit(held.T @ (held @ v))
+        v = jnp.where(jnp.square(moved).sum() > 0, moved, v)  # a kernel of zeros tells nothing
     u, v = jax.lax.stop_gradient((_unit(held @ v), v))
     sigma: Scalar = u @ matrix @ v
     some = sigma > 0
     safe = jnp.where(some, sigma, 1.0)
     factor = bound / safe if always else 1 / jnp.maximum(1.0, safe / bound)
-    return jnp.where(some, kernel * factor.astype(kernel.dtype), kernel), v
+    return jnp.where(some, _wide(kernel) * factor, kernel).astype(kernel.dtype), v.astype(
+        vector.dtype
+    ) if iterations else vector
 
 
 def _unit(x: Array) -> Array:
@@ -227,7 +235,8 @@ def _scaled(x: Array, mean: Array, var: Array, eps: ScalarLike) -> Array:
     wide = var + eps
     some = wide > 0
     inverse = jnp.where(some, jax.lax.rsqrt(jnp.where(some, wide, 1.0)), 0.0)
-    return ((_wide(x) - mean) * inverse).astype(x.dtype)
+    y = (_wide(x) - mean) * inverse
+    return y.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else y
 
 
 def _along_last(values: Array, like: Array) -> Array:

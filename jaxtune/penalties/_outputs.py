@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxtune import _check
+from jaxtune._errors import InputError
 from jaxtune._types import Array, Float, PyTree, Scalar, ScalarLike
 from jaxtune.penalties._penalty import Penalty, shares
 
@@ -25,8 +26,12 @@ def confidence(strength: ScalarLike, *, name: str = "confidence") -> Penalty:
 
     def fn(params: PyTree, outputs: Float[Array, "batch ... classes"], weight: Array | None) -> Scalar:
         del params
+        if outputs.ndim < 2 or outputs.shape[-1] < 2:
+            reason = "the entropy is one of several classes"
+            raise InputError("outputs", outputs.shape, reason, "Use it with outputs of shape (batch, classes).")
         logs = jax.nn.log_softmax(outputs)
-        negative = (jnp.exp(logs) * logs).sum(-1)
+        p = jnp.exp(logs)
+        negative = (p * jnp.where(p > 0, logs, 0.0)).sum(-1)
         return strength * (shares(outputs, weight) * negative.reshape(negative.shape[0], -1).mean(1)).sum()
 
     return Penalty(name, fn, ("outputs", "weight"))
@@ -35,8 +40,9 @@ def confidence(strength: ScalarLike, *, name: str = "confidence") -> Penalty:
 def input_gradient(strength: ScalarLike, *, name: str = "input_gradient") -> Penalty:
     """Returns the mean of `strength * ||d loss / d x||^2`, over examples x: answers that change little with the input.
 
-    In training the gradient goes through the loss's gradient, which costs about twice as much time; with batch norm it
-    is the gradient of the loss of the whole batch.
+    x is what the network sees: normalized inputs, where the recipe normalizes. In training the gradient goes through the
+    loss's gradient, which costs about twice as much time; with batch norm it is that of the loss of the whole batch. A
+    `jt.Objective` has to be a mean over examples.
 
     Args:
       strength: at least 0; may be traced.

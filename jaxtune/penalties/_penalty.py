@@ -21,6 +21,9 @@ Strength = ScalarLike | Mapping[str, ScalarLike]
 the longest prefix that a parameter has counts, and a parameter that has none is not penalized."""
 
 
+_NEEDS = ("outputs", "intermediates", "input_gradient", "weight")
+
+
 @dataclasses.dataclass(frozen=True)
 class Penalty:
     """A function of the parameters, or of what a model makes of a batch, with a name: `penalty(params) -> scalar`.
@@ -40,6 +43,10 @@ class Penalty:
             raise InputError(
                 "name", self.name, "a penalty's name is an identifier", "Choose another, such as 'l2_head'."
             )
+
+        for need in self.needs:
+            if isinstance(self.needs, str) or need not in _NEEDS:
+                raise InputError("needs", self.needs, "there is no such thing", f"Pass a tuple of {', '.join(_NEEDS)}.")
 
     def __call__(
         self,
@@ -106,6 +113,8 @@ def selected_by_path(params: PyTree, where: Where) -> dict[str, Array]:
 
 def check_strength(name: str, strength: Strength) -> None:
     """Refuses a strength that is no number of at least 0, by name."""
+    if isinstance(strength, Mapping) and not strength:
+        raise InputError(name, strength, "there is no strength in it", "Pass a number, or strengths by path prefix.")
     given = strength if isinstance(strength, Mapping) else {None: strength}
     for prefix, value in given.items():
         _check.number(name if prefix is None else f"{name}[{prefix!r}]", value, low=0.0)

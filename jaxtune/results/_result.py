@@ -31,7 +31,7 @@ class Result:
     Args:
       dataset: the cube.
       variables: the kept variables.
-      predictor: maps the number of an arm to `apply(params, model_state, x) -> outputs` in evaluation mode; None where
+      predictor: maps the number of an arm to `apply(params, model_state, x, step) -> outputs` in evaluation mode; None where
         the recipe is not at hand.
     """
 
@@ -156,7 +156,12 @@ class Result:
             )
         arm, seed = self._trial(setting)
         params, model_state = self._variables.trial(arm, seed, setting)
-        return self._predictor(arm)(params, model_state, jax.tree.map(np.asarray, x))
+        step = int(
+            self.dataset["best_step"]
+            .transpose(*_cube.arm_dims(self.dataset), "seed")
+            .values.reshape(-1, self.dataset.sizes["seed"])[arm, seed]
+        )
+        return self._predictor(arm)(params, model_state, jax.tree.map(np.asarray, x), step)
 
     @property
     def failures(self) -> list[str]:

@@ -70,7 +70,7 @@ def predictor(experiment: Experiment, built: Built) -> Callable[[int], Callable[
         program = next(p for p in built.programs if arm in p.arms)
         hp = {name: jax.tree.map(lambda a: a[0], value) for name, value in experiment.space.stacked([arm]).items()}
 
-        def apply(params: Any, model_state: Any, x: Any) -> jax.Array:
+        def apply(params: Any, model_state: Any, x: Any, step: int) -> jax.Array:
             shapes = jax.tree.map(lambda a: a.shape[1:], x)
             if shapes != program.lane.facts.input_shape:
                 raise InputError(
@@ -80,7 +80,7 @@ def predictor(experiment: Experiment, built: Built) -> Callable[[int], Callable[
                     "Pass a batch of such inputs.",
                 )
             x = jax.tree.map(lambda a: a.astype(np.float32) if a.dtype == np.float64 else a, x)
-            outputs, _ = program.lane.resolve(hp).model.apply(
+            outputs, _ = program.lane.resolve(hp, step).model.apply(
                 params, model_state, x, key=jax.random.key(0), train=False
             )
             return outputs

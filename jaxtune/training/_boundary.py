@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtune._errors import InputError
 from jaxtune._tree import all_finite, select
 from jaxtune._types import Count, Key, PyTree, Scalar
-from jaxtune.data._batches import Batch, Table, take_slice
+from jaxtune.data._batches import Batch, Span, Table, take_all, take_slice
 from jaxtune.models import reestimate
 from jaxtune.optim import clipped_fraction
 from jaxtune.training import _early_stopping, _plateau
@@ -49,11 +49,12 @@ def advance(
     made = lane.resolve(hp, now)
 
     params = measured_params(trained, made.average)
-    found = versions(lane, made, trained, params, trained.model_state, table)
+    rows = lane.rows(made, key, table)
+    found = versions(made, trained, params, trained.model_state, table, rows["train"])
     metrics: Metrics = {}
     for split in ("train", "valid"):
-        metrics |= measure(lane, made, found, table, split)
-    metrics |= penalty_terms(lane, made, *found[""], table)
+        metrics |= measure(lane, made, found, table, split, rows[split])
+    metrics |= penalty_terms(lane, made, *found[""], table, rows["train"])
     if (clipped := clipped_fraction(trained.opt_state)) is not None:
         metrics["train_clipped"] = clipped
 
@@ -90,18 +91,22 @@ def advance(
     return state, {name: jnp.where(running & good, value, jnp.nan) for name, value in metrics.items()}
 
 
-def finish(lane: Lane, state: TrainState, table: Table, hp: Mapping[str, Any]) -> tuple[PyTree, PyTree, Count, Metrics]:
+def finish(
+    lane: Lane, key: Key, state: TrainState, table: Table, hp: Mapping[str, Any]
+) -> tuple[PyTree, PyTree, Count, Metrics]:
     """Returns the kept parameters, their model state and step, and the metrics on the test split."""
     made = lane.resolve(hp, state.last_step)
     params, model_state, best_step = kept(state, made.early_stopping, made.average)
-    found = versions(lane, made, state, params, model_state, table)
-    return *found[""], best_step, measure(lane, made, found, table, "test")
+    made = lane.resolve(hp, best_step)
+    rows = lane.rows(made, key, table)
+    found = versions(made, state, params, model_state, table, rows["train"])
+    return *found[""], best_step, measure(lane, made, found, table, "test", rows["test"])
 
 
-def penalty_terms(lane: Lane, made: Recipe, params: PyTree, model_state: PyTree, table: Table) -> Metrics:
+def penalty_terms(lane: Lane, made: Recipe, params: PyTree, model_state: PyTree, table: Table, span: Span) -> Metrics:
     """Returns each penalty; those that need a batch see the first training examples, in evaluation mode."""
     if any(penalty.needs for penalty in made.penalties):
-        batch = take_slice(table, lane.spans["train"], jnp.array(0), EVALUATION_BATCH)
+        batch = take_slice(table, span, jnp.array(0), EVALUATION_BATCH)
         model, loss = in_evaluation(made.model), lane.objective(made, batch)
         _, terms, _ = loss_and_penalties(model, made.penalties, loss, params, model_state, batch, jax.random.key(0))
     else:
@@ -110,7 +115,7 @@ def penalty_terms(lane: Lane, made: Recipe, params: PyTree, model_state: PyTree,
 
 
 def versions(
-    lane: Lane, made: Recipe, state: TrainState, params: PyTree, model_state: PyTree, table: Table
+    made: Recipe, state: TrainState, params: PyTree, model_state: PyTree, table: Table, span: Span
 ) -> dict[str, tuple[PyTree, PyTree]]:
     """Returns all parameters that are evaluated, each with its model state: the given ones as `""`, averages by name."""
     found = {"": (params, model_state)}
@@ -119,17 +124,18 @@ def versions(
             found[which] = (average.value(state.averages[which], state.params), state.model_state)
     if not made.reestimate:
         return found
-    span = lane.spans["train"]
-    inputs = jax.tree.map(lambda a: a[span.start : span.start + span.size], table.x)
+    inputs = take_all(table, span)
     return {name: (params, reestimate(made.model, params, own, inputs)) for name, (params, own) in found.items()}
 
 
-def measure(lane: Lane, made: Recipe, found: Mapping[str, tuple[PyTree, PyTree]], table: Table, split: str) -> Metrics:
+def measure(
+    lane: Lane, made: Recipe, found: Mapping[str, tuple[PyTree, PyTree]], table: Table, split: str, span: Span
+) -> Metrics:
     """Returns the metrics on a split of all parameters that are evaluated."""
     metrics: Metrics = {}
     for which, (params, model_state) in found.items():
         ending = f"_{which}" if which else ""
-        values = lane.evaluate(made, params, model_state, table, lane.spans[split])
+        values = lane.evaluate(made, params, model_state, table, span)
         metrics |= {f"{split}_{name}{ending}": value for name, value in values.items()}
     return metrics
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxtune import _check
@@ -33,9 +34,11 @@ def batch_size_of(recipe: RecipeFn, hp: Mapping[str, Any], data: Splits, steps: 
     """Returns the recipe's batch size, from a first call of it that assumes a batch size of 1.
 
     Raises:
-      ValueError: it is larger than the training split.
+      ValueError: it is larger than the training split, or traced.
     """
-    size = call_recipe(recipe, Hyperparameters(hp, facts_of(data, steps, 1), step=0)).batch_size
+    size = call_recipe(recipe, Hyperparameters(hp, facts_of(data, steps, 1), step=jnp.zeros((), jnp.int32))).batch_size
+    if isinstance(size, jax.core.Tracer):
+        _check.count("batch_size", size)
     return int(
         _check.number(
             "batch_size",

@@ -12,10 +12,21 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxtune._errors import InputError
 from jaxtune._keys import key_for, stream_key
 from jaxtune._tree import as_arrays, with_dtypes_of
 from jaxtune._types import Count, Key, PyTree, Scalar
-from jaxtune.data._batches import Batch, Span, Table, epoch_order, steps_per_epoch, take_batch, take_slice
+from jaxtune.data._batches import (
+    Batch,
+    Span,
+    Table,
+    epoch_order,
+    steps_per_epoch,
+    take_all,
+    take_batch,
+    take_padded,
+    take_slice,
+)
 from jaxtune.models import normalized, with_patches
 from jaxtune.optim import plain_gradient
 from jaxtune.training import _early_stopping, _plateau
@@ -65,6 +76,7 @@ class Lane(NamedTuple):
         batches of the table, or on those of `fed`, one after the other along its leading axis.
       evaluate: `evaluate(made, params, model_state, table, span) -> metrics` on one split, with a resolved recipe.
       resolve: `resolve(hp, step=0) -> Recipe`, as it is after so many updates.
+      rows: `rows(made, key, table) -> spans`: where the examples of each split lie, by name.
       objective: `objective(made, examples) -> Objective`: the loss as a function of a batch like these examples.
       spans: where each split lies in the table.
       facts: what `hp.run` says.
@@ -75,6 +87,7 @@ class Lane(NamedTuple):
     segment: Callable[..., Any]
     evaluate: Callable[..., Metrics]
     resolve: Callable[..., Recipe]
+    rows: Callable[..., Mapping[str, Span]]
     objective: Callable[..., Objective]
     spans: Mapping[str, Span]
     facts: RunFacts
@@ -96,15 +109,14 @@ def make_lane(
       static: static hyperparameters, by name.
       facts: the facts of the run.
       spans: where each split lies in the table.
-      batch_size: examples per update.
+      batch_size: examples per update; of trials that differ in it, the most.
       classes: number of classes, None for regression.
       form: how it is to be computed.
     """
     n = int(spans["train"].size)
-    per_epoch = steps_per_epoch(n, batch_size)
 
     def called(hp: Mapping[str, Any], step: Count | int) -> Recipe:
-        return call_recipe(recipe, Hyperparameters({**static, **hp}, facts, step=step))
+        return call_recipe(recipe, Hyperparameters({**static, **hp}, facts, step=jnp.asarray(step, jnp.int32)))
 
     def resolve(hp: Mapping[str, Any], step: Count | int = 0) -> Recipe:
         made = called(hp, step)
@@ -112,6 +124,15 @@ def make_lane(
         if made.normalize is not None:
             model = normalized(model, made.normalize)
         return dataclasses.replace(made, model=model, normalize=None)
+
+    def rows(made: Recipe, key: Key, table: Table) -> Mapping[str, Span]:
+        if made.subset is None:
+            return spans
+        y = jnp.asarray(table.y[:n])
+        found = {"train": made.subset.train(key, y)}
+        if made.subset.valid is not None:
+            found["valid"] = made.subset.valid(key, y)
+        return {**spans, **found}
 
     def objective(made: Recipe, examples: Batch | Table) -> Objective:
         if isinstance(made.loss, Objective):
@@ -123,7 +144,7 @@ def make_lane(
         example = jax.tree.map(lambda a: a[:1], table.x)
         params, model_state = as_arrays(made.model.init(stream_key(key, "init"), example))
         if (normalize := called(hp, 0).normalize) is not None:
-            model_state["inputs"] = normalize.fit(jax.tree.map(lambda a: a[:n], table.x))
+            model_state["inputs"] = normalize.fit(take_all(table, rows(made, key, table)["train"]))
         opt_state = as_arrays(made.optimizer.init(params))
         averages = {name: average.init(params) for name, average in made.averages.items()}
         stops, plateau = made.early_stopping, None if made.plateau is None else _plateau.start()
@@ -163,16 +184,32 @@ def make_lane(
         length: Count | int,
         fed: Batch | None = None,
     ) -> tuple[TrainState, Count]:
+        made = resolve(hp, start)
+        pool = rows(made, key, table)["train"]
+        known = made.batch_size == batch_size if isinstance(made.batch_size, int) else False
+        known = known and isinstance(pool.size, int)
+        size = pool.size if isinstance(pool.size, int) else n
+        if isinstance(pool.size, int) and batch_size > size:
+            reason = f"the subset has {size} training examples"
+            raise InputError("batch_size", batch_size, reason, "Use at most as many.")
+        per_epoch = steps_per_epoch(size, batch_size)
+
         def drawn(i: Count, order: Any) -> tuple[Any, Batch]:
             epoch, position = (start + i) // per_epoch, (start + i) % per_epoch
             # One condition for all lanes, so that it stays a condition under vmap: the epoch's order is drawn once.
-            order = jax.lax.cond((position == 0) | (i == 0), lambda: epoch_order(key, epoch, n), lambda: order)
-            return order, take_batch(table, order, position, batch_size)
+            order = jax.lax.cond((position == 0) | (i == 0), lambda: epoch_order(key, epoch, size), lambda: order)
+            return order, take_batch(table, order, position, batch_size, pool.rows)
+
+        def padded(i: Count, order: Any) -> tuple[Any, Batch]:
+            return order, take_padded(table, key, start + i, pool, made.batch_size, batch_size)
 
         def given(i: Count, order: Any) -> tuple[Any, Batch]:
             return order, jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False), fed)
 
-        next_batch, nothing = (drawn, jnp.zeros(n, jnp.int32)) if fed is None else (given, None)
+        next_batch: Any = padded if fed is None else given
+        nothing: Any = None
+        if fed is None and known:
+            next_batch, nothing = drawn, jnp.zeros(size, jnp.int32)
 
         def body(i: Count, carry: Any) -> Any:
             state, order, first_bad = carry
@@ -209,7 +246,7 @@ def make_lane(
         states, (total, seen) = jax.lax.fori_loop(0, -(-span.size // EVALUATION_BATCH), body, (states, (zero, zero)))
         return {"loss": total / seen} | {name: m.compute(states[name]) for name, m in metrics.items()}
 
-    return Lane(init, step, segment, evaluate, resolve, objective, spans, facts)
+    return Lane(init, step, segment, evaluate, resolve, rows, objective, spans, facts)
 
 
 @jax.custom_batching.custom_vmap

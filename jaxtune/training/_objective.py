@@ -93,24 +93,28 @@ def loss_and_penalties(
       ValueError: a penalty needs what the model or the inputs do not give.
     """
     needs = {need for penalty in penalties for need in penalty.needs}
-    apply, seen = _watched_apply(model, needs)
 
-    def of_inputs(x: PyTree) -> tuple[Scalar, Any]:
+    def run(model: Model, x: PyTree) -> tuple[Scalar, Any]:
+        apply, seen = _watched_apply(model, needs)
         loss, (new, _) = objective(apply, params, state, batch._replace(x=x), key)
         return loss, (new, dict(seen))
 
-    if "input_gradient" in needs:
-        _check_real(batch.x)
-        (loss, (new, found)), gradient = jax.value_and_grad(of_inputs, has_aux=True)(batch.x)
-        found["input_gradient"] = _of_examples(gradient, batch.weight)
+    if "input_gradient" not in needs:
+        loss, (new, found) = run(model, batch.x)
     else:
-        loss, (new, found) = of_inputs(batch.x)
+        if (shifted := model.shifted) is not None:  # what is normalized first
+            of_inputs, place = (lambda change: run(shifted(change), batch.x)), _zeros_like(batch.x)
+        else:
+            _check_real(batch.x)
+            of_inputs, place = (lambda x: run(model, x)), batch.x
+        (loss, (new, found)), gradient = jax.value_and_grad(of_inputs, has_aux=True)(place)
+        found["input_gradient"] = _of_examples(gradient, batch.weight)
     return loss, {p.name: p(params, **found, weight=batch.weight) for p in penalties}, new
 
 
 def in_evaluation(model: Model) -> Model:
     """Returns the model that runs in evaluation mode, whatever it is told."""
-    capture = model.capture
+    capture, shifted = model.capture, model.shifted
 
     def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key, train: bool) -> Any:
         del train
@@ -121,7 +125,12 @@ def in_evaluation(model: Model) -> Model:
         assert capture is not None
         return capture(params, state, x, key=key, train=False)
 
-    return Model(model.init, apply, None if capture is None else captured)
+    return Model(
+        model.init,
+        apply,
+        None if capture is None else captured,
+        None if shifted is None else lambda change: in_evaluation(shifted(change)),
+    )
 
 
 def _watched_apply(model: Model, needs: set[str]) -> tuple[Callable[..., Any], dict[str, Any]]:
@@ -145,6 +154,15 @@ def _watched_apply(model: Model, needs: set[str]) -> tuple[Callable[..., Any], d
         return outputs, state
 
     return apply, seen
+
+
+def _zeros_like(x: PyTree) -> PyTree:
+    """Returns zeros of the shapes of inputs, as floats."""
+
+    def zeros(a: Array) -> Array:
+        return jnp.zeros(a.shape, a.dtype if jnp.issubdtype(a.dtype, jnp.floating) else jnp.float32)
+
+    return jax.tree.map(zeros, x)
 
 
 def _check_real(x: PyTree) -> None:

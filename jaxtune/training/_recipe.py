@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from jaxtune import _check
 from jaxtune._errors import InputError, InputTypeError
-from jaxtune._types import ExampleFn
-from jaxtune.data import Normalization
+from jaxtune._types import ExampleFn, ScalarLike
+from jaxtune.data import Normalization, Subset
 from jaxtune.data.augment import Augmentation
 from jaxtune.metrics import Metric, Mode, accuracy, mean
 from jaxtune.models import as_model
@@ -31,12 +32,14 @@ class Recipe:
       model: a Linen module, a builder `lambda rngs: ...` of an NNX module, or a `jt.Model(init, apply)`.
       optimizer: any Optax gradient transformation, built from traced hyperparameters as they are. It is given the loss
         as `value=`.
-      batch_size: examples per update; a Python int.
+      batch_size: examples per update: an int, or traced, `jt.traced([16, 32, 64])`: then all lanes are as wide as the
+        largest, and what is beyond a trial's own size weighs nothing.
       loss: `loss(outputs, y)`, one value per example, of which the mean is taken; or a `jt.Objective`. None:
         `jt.losses.softmax_cross_entropy` for integer labels, `jt.losses.squared_error` for floats.
       penalty: a penalty or a tuple of penalties, which are added to the loss.
       normalize: what is done to inputs, such as `jt.data.standardize()`, fitted on the training split; or None.
         `result.predict` does the same.
+      subset: which of the training examples a trial sees, such as `jt.data.fold(hp.fold, of=5)`; None: all.
       augment: what is done to training batches, such as `jt.data.augment.flip(hp.rate)`; or None.
       metrics: names and metrics to report besides loss and accuracy: `fn(outputs, y)`, one value per example, which is
         averaged, or a `jt.metrics.Metric`. Each appears as `train_<name>`, `valid_<name>`, `test_<name>`.
@@ -56,10 +59,11 @@ class Recipe:
     model: Any
     _: dataclasses.KW_ONLY
     optimizer: optax.GradientTransformation
-    batch_size: int
+    batch_size: int | ScalarLike
     loss: ExampleFn | Objective | None = None
     penalty: Penalty | tuple[Penalty, ...] = ()
     normalize: Normalization | None = None
+    subset: Subset | None = None
     augment: Augmentation | None = None
     metrics: Mapping[str, ExampleFn | Metric] = dataclasses.field(default_factory=dict)
     early_stopping: EarlyStopping | None = None
@@ -70,7 +74,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", as_model(self.model))
-        object.__setattr__(self, "batch_size", _check.count("batch_size", self.batch_size))
+        if not _is_traced_int(self.batch_size):
+            object.__setattr__(self, "batch_size", _check.count("batch_size", self.batch_size))
+        if self.subset is not None and not isinstance(self.subset, Subset):
+            raise InputTypeError("subset", self.subset, "it is no subset", "Pass jt.data.fold(hp.fold, of=5), say.")
         if not isinstance(self.optimizer, optax.GradientTransformation):
             raise InputTypeError(
                 "optimizer",
@@ -144,6 +151,10 @@ class Recipe:
         """Returns the metrics besides the loss by name: accuracy, of integer labels, and the recipe's own."""
         built_in = {"accuracy": mean(accuracy, "max")} if classification else {}
         return built_in | {name: m if isinstance(m, Metric) else mean(m) for name, m in self.metrics.items()}
+
+
+def _is_traced_int(value: Any) -> bool:
+    return isinstance(value, jax.core.Tracer) and value.ndim == 0 and jnp.issubdtype(value.dtype, jnp.integer)
 
 
 def _penalties(given: Any) -> tuple[Penalty, ...]:

@@ -67,6 +67,9 @@ def train(
     lane = make_lane(recipe, {}, facts_of(data, steps, batch_size), spans, batch_size, data.classes, form)
     table = jax.tree.map(jnp.asarray, table)
     hp = dict(hp)
+    for name in ("run", "step"):
+        if name in hp:
+            raise InputError("hp", name, f"`hp.{name}` is what jaxtune says of the run", "Choose another name.")
 
     def turn(state: TrainState, start: Array) -> tuple[TrainState, Metrics]:
         return advance(lane, key, state, table, hp, start, eval_every)

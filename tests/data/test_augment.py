@@ -67,8 +67,9 @@ def test_labels_are_drawn_anew_at_a_rate():
     assert abs(float((augment.label_noise(1.0, 5)(KEY, many).y == y).mean()) - 0.2) < 0.03
     soft = augment.label_noise(0.5, 5)(KEY, many._replace(y=jax.nn.one_hot(y, 5))).y
     assert_same_bits(soft, jax.nn.one_hot(noisy, 5))
-    with pytest.raises(ValueError, match="Use target_noise"):
-        augment.label_noise(0.5, 5)(KEY, many._replace(y=y * 1.0))
+    for wrong in (y * 1.0, jnp.ones((4000, 3)), jnp.ones((4000, 5), jnp.int32)):
+        with pytest.raises(ValueError, match="Use target_noise"):
+            augment.label_noise(0.5, 5)(KEY, many._replace(y=wrong))
 
 
 def test_targets_get_normal_noise():

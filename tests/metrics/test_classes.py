@@ -98,6 +98,8 @@ def test_what_cannot_be_is_refused():
 
 
 def test_r2_of_constant_targets_is_scikit_learns():
-    y = np.full((5, 1), 2.0, np.float32)
+    for y in (np.full((5, 1), 2.0, np.float32), np.full((500, 1), 333.33, np.float32)):
+        f = y + 1
+        assert float(streamed(metrics.r2(), f, y)) == sk.r2_score(y, f) == 0
     for f in (y, y + 1):
         assert float(streamed(metrics.r2(), f, y)) == sk.r2_score(y, f)

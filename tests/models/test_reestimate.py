@@ -57,15 +57,19 @@ def test_nnx():
     np.testing.assert_allclose(new["norm"]["var"], first.var(0), rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "size, parts", [(20, [(0, 20), (20, 40), (40, 60)]), (25, [(0, 20), (20, 40), (40, 60)]), (59, [(0, 30), (30, 60)])]
-)
-def test_batches_of_equal_size_are_put_together(size, parts):
+@pytest.mark.parametrize("size", [20, 25, 59])
+def test_batches_of_equal_size_are_put_together(size):
+    seen = []
     model = jt.models.as_model(lambda rngs: NNX(rngs))
     params, state = model.init(KEY, X)
-    new = jt.models.reestimate(model, params, state, X, batch_size=size)
+
+    def apply(*args, **settings):
+        seen.append(args[2].shape[0])
+        return model.apply(*args, **settings)
+
+    new = jt.models.reestimate(jt.Model(model.init, apply), params, state, X, batch_size=size)
+    assert set(seen) == {60 // -(-60 // size)}
     first = X @ params["dense"]["kernel"] + params["dense"]["bias"][None]
-    assert sum(b - a for a, b in parts) == 60
     np.testing.assert_allclose(new["norm"]["mean"], first.mean(0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(new["norm"]["var"], first.var(0), rtol=1e-4)
 
@@ -75,9 +79,45 @@ def test_batches_overlap_where_the_size_does_not_divide():
     params, state = model.init(KEY, X)
     x = X[:59]
     new = jt.models.reestimate(model, params, state, x, batch_size=30)
-    both = np.concatenate([x[:30], x[29:]]) @ params["dense"]["kernel"] + params["dense"]["bias"][None]
+    both = np.concatenate([x, x[:1]]) @ params["dense"]["kernel"] + params["dense"]["bias"][None]
     np.testing.assert_allclose(new["norm"]["mean"], both.mean(0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(new["norm"]["var"], both.var(0), rtol=1e-4)
+
+
+class Alone(nn.Module):
+    momentum: float = 0.99
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = nn.BatchNorm(use_running_average=True, name="frozen")(x)
+        return jt.nn.linen.BatchNorm(use_running_average=not train, momentum=self.momentum)(x)
+
+
+@pytest.mark.parametrize("scale, shift", [(1e-4, 0.0), (1e4, 0.0), (1.0, 1e4)])
+def test_statistics_of_any_size_are_found(scale, shift):
+    model, x = jt.models.as_model(Alone()), scale * X + shift
+    params, state = model.init(KEY, x)
+    new = jt.models.reestimate(model, params, state, x, batch_size=20)["batch_stats"]["BatchNorm_0"]
+    np.testing.assert_allclose(new["mean"], x.mean(0), rtol=1e-4)
+    np.testing.assert_allclose(new["var"], x.var(0), rtol=2e-3 if shift else 1e-3)
+
+
+def test_what_training_does_not_change_is_left_alone_and_used():
+    model = jt.models.as_model(Alone())
+    params, state = model.init(KEY, X)
+    state["batch_stats"]["frozen"]["mean"] = X.mean(0)
+    new = jt.models.reestimate(model, params, state, X)["batch_stats"]
+    np.testing.assert_allclose(new["frozen"]["mean"], X.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(new["BatchNorm_0"]["mean"], np.zeros(5), atol=1e-5)
+
+
+def test_sorted_examples_are_spread_over_batches():
+    x = np.sort(X, 0)
+    model = jt.models.as_model(Linen())
+    params, state = model.init(KEY, x)
+    whole = jt.models.reestimate(model, params, state, x)["batch_stats"]["BatchNorm_0"]["var"]
+    parts = jt.models.reestimate(model, params, state, x, batch_size=20)["batch_stats"]["BatchNorm_0"]["var"]
+    np.testing.assert_allclose(parts, whole, rtol=0.2)
 
 
 def test_a_momentum_of_1_leaves_statistics_as_they_are():

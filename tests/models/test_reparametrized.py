@@ -57,6 +57,41 @@ def test_spectral_norm_bounds_every_kernel(name):
     jax.tree.map(np.testing.assert_array_equal, kept["vector"], state["vector"])  # evaluation moves nothing
 
 
+def test_kernels_of_zeros_can_be_learned_and_are_bounded():
+    zeros = nn.Dense(4, kernel_init=nn.initializers.zeros)
+    x = X[:, :, 0, 0]
+    model = with_weight_norm(zeros)
+    params, state = model.init(KEY, x)
+
+    def loss(params, model=model, state=state):
+        outputs, _ = model.apply(params, state, x, key=KEY, train=True)
+        return ((outputs - 1.0) ** 2).sum()
+
+    np.testing.assert_array_equal(model.apply(params, state, x, key=KEY, train=True)[0], np.zeros((6, 4)))
+    assert (jax.grad(loss)(params)["length"]["kernel"] != 0).all()
+    model = with_spectral_norm(zeros, 0.1)
+    params, state = model.init(KEY, x)
+    params = jax.tree.map(lambda w: w + 1.0, params)
+    for _ in range(20):
+        outputs, state = model.apply(params, state, x, key=KEY, train=True)
+    w = np.asarray(params["kernel"])
+    expected = np.asarray(x) @ (0.1 * w / np.linalg.svd(w, compute_uv=False)[0]) + np.asarray(params["bias"])
+    np.testing.assert_allclose(outputs, expected, rtol=1e-4)
+
+
+def test_the_power_method_moves_in_training():
+    model = with_spectral_norm(nn.Dense(4), 0.5)
+    params, state = model.init(KEY, X[:, :, 0, 0])
+    other = {**params, "kernel": jax.random.normal(jax.random.key(5), params["kernel"].shape)}
+    for _ in range(40):
+        outputs, state = model.apply(other, state, X[:, :, 0, 0], key=KEY, train=True)
+    w = np.asarray(other["kernel"])
+    scaled = 0.5 * w / np.linalg.svd(w, compute_uv=False)[0]
+    np.testing.assert_allclose(
+        outputs, np.asarray(X[:, :, 0, 0]) @ scaled + np.asarray(other["bias"]), rtol=1e-3, atol=1e-4
+    )
+
+
 def test_kernels_are_chosen_and_layers_stay_named():
     model = with_weight_norm(
         nn.Sequential([nn.Dense(3), nn.Dense(2)]), where=lambda path, leaf: path == "layers_1/kernel"
@@ -82,5 +117,7 @@ def test_both_are_lanes_of_a_run():
     result = jt.run(experiment)
     losses = result.dataset["train_loss"].isel(step=-1).values
     assert np.isfinite(losses).all() and (losses[0] > losses[2]).all()
-    state = result.variables(bound=0.1, seed=0).model_state
+    params, state = result.variables(bound=0.1, seed=0)
+    start = result.variables(bound=1.0, seed=0).params
+    assert (params["length"]["Dense_0"]["kernel"] != start["length"]["Dense_0"]["kernel"]).any()
     assert set(state) == {"model", "vector"}

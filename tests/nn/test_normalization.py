@@ -37,6 +37,7 @@ def test_equals_flax(name):
 def test_batch_norm_equals_flax_in_linen(train):
     ours, theirs = jt.nn.linen.BatchNorm(momentum=0.8), nn.BatchNorm(momentum=0.8)
     given = theirs.init(KEY, X, use_running_average=True)
+    given["batch_stats"] = jax.tree.map(lambda a: a + 0.7, given["batch_stats"])
     assert jax.tree.structure(given) == jax.tree.structure(ours.init(KEY, X, use_running_average=True))
     for _ in range(2):
         expected, new = theirs.apply(given, X, use_running_average=not train, mutable=["batch_stats"])
@@ -71,6 +72,21 @@ def test_constant_inputs_without_eps_are_zero_with_finite_gradients():
     ):
         np.testing.assert_array_equal(fn(x), np.zeros((4, 3)))
         assert np.isfinite(jax.grad(lambda x: fn(x).sum())(x)).all()  # noqa: B023 (called at once)
+
+
+def test_whole_numbers_become_floats():
+    whole = jnp.array([[1, 2, 3, 4]])
+    np.testing.assert_allclose(jt.nn.layer_norm(whole), jt.nn.layer_norm(whole.astype(jnp.float32)))
+
+
+def test_half_precision_neither_overflows_nor_vanishes():
+    for scale in (1e-4, 100.0):
+        w = (scale * W).astype(jnp.float16)
+        norms = np.linalg.norm(np.asarray(jt.nn.weight_norm(w, jnp.ones(8)), np.float64).reshape(-1, 8), axis=0)
+        np.testing.assert_allclose(norms, np.ones(8), rtol=1e-2)
+        scaled, _ = jt.nn.spectral_norm(w, jnp.ones(8, jnp.float16), iterations=60)
+        sigma = np.linalg.svd(np.asarray(scaled, np.float64).reshape(-1, 8), compute_uv=False)[0]
+        np.testing.assert_allclose(sigma, 1.0, rtol=2e-2)
 
 
 def test_half_precision_keeps_its_type():
@@ -118,6 +134,9 @@ def test_spectral_norm_can_be_off_and_survives_zeros():
         (lambda: jt.nn.layer_norm(X, eps=-1.0), "`eps` is -1.0"),
         (lambda: jt.nn.group_norm(X, 3), "does not divide the 8 features"),
         (lambda: jt.nn.instance_norm(X[:, 0, 0]), "one position only"),
+        (lambda: jt.nn.instance_norm(X[:, :1, :1]), "one position only"),
+        (lambda: jt.nn.nnx.LayerNorm(1)(X), "made for 1 features"),
+        (lambda: jt.nn.nnx.BatchNorm(4)(X), "statistics are of \\(4,\\) features"),
         (lambda: jt.nn.spectral_norm(W, jnp.ones(8), bound=0.0), "`bound` is 0.0"),
         (lambda: jt.nn.linen.BatchNorm(momentum=2.0).init(KEY, X, use_running_average=False), "`momentum` is 2.0"),
     ],

@@ -25,6 +25,7 @@ KINDS = {
     "sparse_group_lasso": lambda s, **k: penalties.sparse_group_lasso(s, 0.0, **k),
     "orthogonality": lambda s, **k: penalties.orthogonality(s, **k),
     "spectral_norm": lambda s, **k: penalties.spectral_norm(s, **k),
+    "variational_kl": lambda s, where=None: penalties.variational_kl(s, where=where or penalties.is_kernel),
     "l2_sp": lambda s, **k: penalties.l2_sp(s, START, **k),
 }
 
@@ -42,6 +43,7 @@ def test_each_part_has_the_strength_of_its_longest_prefix(name):
 @pytest.mark.parametrize(
     "strength, message",
     [
+        ({}, "there is no strength in it"),
         ({"Dense_7": 1.0}, "no parameter lies under 'Dense_7'"),
         ({"a/bias": 1.0}, "no parameter lies under 'a/bias'"),  # `where` leaves biases out
     ],

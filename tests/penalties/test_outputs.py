@@ -101,20 +101,55 @@ def test_both_are_axes_of_unmodified_models(model):
     space = jt.arms({"confidence": 0.0, "gradient": 0.0}, sure={"confidence": 1.0}, smooth={"gradient": 3.0})
     result = jt.run(jt.Experiment(recipe, space, digits(), steps=24, seeds=2, eval_every=12))
     last = result.dataset.isel(step=-1)
+    weaker = float(last["train_penalty_input_gradient"].sel(arm="smooth").mean()) / 3.0
+    assert 0 < weaker < 0.02
     for arm, name in (("sure", "confidence"), ("smooth", "input_gradient")):
         assert np.isfinite(last[f"train_penalty_{name}"].sel(arm=arm)).all()
         assert (last[f"train_penalty_{name}"].sel(arm="default") == 0).all()
     assert (last["train_loss"].sel(arm="sure") > last["train_loss"].sel(arm="default")).all()
 
 
+def test_the_inputs_are_those_that_the_network_sees():
+    data = digits()
+    flat = {name: np.asarray(getattr(data, name).x).reshape(-1, 64) for name in ("train", "valid", "test")}
+    mean, std = flat["train"].mean(0), flat["train"].std(0)
+    by_hand = jt.data.Splits(
+        *(
+            jt.data.Arrays(np.where(std > 0, (x - mean) / np.where(std > 0, std, 1), 0), getattr(data, name).y)
+            for name, x in flat.items()
+        )
+    )
+
+    def recipe(hp, normalize=None):
+        model = jt.models.MLP((8,), hp.run.outputs)
+        penalty = input_gradient(hp.s)
+        return jt.Recipe(model, optimizer=optax.sgd(0.05), batch_size=16, penalty=penalty, normalize=normalize)
+
+    inside = jt.train(lambda hp: recipe(hp, jt.data.standardize()), KEY, {"s": 0.1}, data, steps=6, eval_every=3)[1]
+    outside = jt.train(recipe, KEY, {"s": 0.1}, by_hand, steps=6, eval_every=3)[1]
+    for name in ("train_loss", "valid_loss", "train_penalty_input_gradient"):
+        np.testing.assert_allclose(inside.metrics[name], outside.metrics[name], rtol=1e-3)
+
+
+def test_masked_and_missing_classes():
+    masked = jnp.array([[1.0, 2.0, -jnp.inf]])
+    p = softmax(np.array([1.0, 2.0]))
+    np.testing.assert_allclose(confidence(1.0)({}, outputs=masked), (p * np.log(p)).sum(), rtol=1e-5)
+    for outputs in (jnp.ones((3, 1)), jnp.ones(3)):
+        with pytest.raises(ValueError, match="one of several classes"):
+            confidence(1.0)({}, outputs=outputs)
+    with pytest.raises(ValueError, match="Pass a tuple of"):
+        jt.penalties.Penalty("mine", lambda params: 0.0, ("outputs", "gradient"))
+
+
 def test_whole_numbers_have_no_gradient():
-    data = jt.data.from_arrays(np.arange(60).reshape(30, 2) % 7, np.arange(30.0, dtype="float32"))
+    data = jt.data.from_arrays(np.arange(60).reshape(30, 2), np.arange(30.0, dtype="float32"))
 
     def recipe(hp):
         def apply(params, state, x, *, key, train):
             return params[x].sum(1), state
 
-        model = jt.Model(lambda key, x: (jnp.ones(7), {}), apply)
+        model = jt.Model(lambda key, x: (jnp.ones(60), {}), apply)
         return jt.Recipe(model, optimizer=optax.sgd(0.1), batch_size=4, penalty=input_gradient(hp.s))
 
     with pytest.raises(ValueError, match="Pass inputs as floats"):

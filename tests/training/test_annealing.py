@@ -1,5 +1,6 @@
 """`hp.step`: whatever a recipe makes of the number of updates done is annealed."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,6 +55,49 @@ def test_noise_that_ends_leaves_the_later_updates_alone():
     loss = result.dataset["train_loss"]
     assert_same_bits(loss.sel(scale=0.0, end=0.0).values, loss.sel(scale=1.0, end=0.0).values)
     assert (loss.sel(scale=1.0, end=3.0) != loss.sel(scale=0.0, end=0.0)).all()
+
+
+def test_noise_that_begins_late_changes_later_updates():
+    def noisy(hp):
+        return jt.data.augment.noise(jnp.where(hp.step >= hp.begin, 1.0, 0.0))
+
+    space = jt.grid(begin=[0.0, 3.0, 99.0])
+    loss = jt.run(jt.Experiment(recipe_of(augment=noisy), space, DATA, steps=6, seeds=1, eval_every=3)).dataset[
+        "train_loss"
+    ]
+    assert_same_bits(loss.sel(begin=3.0).values[:, 0], loss.sel(begin=99.0).values[:, 0])
+    assert (loss.sel(begin=3.0).values[:, 1] != loss.sel(begin=99.0).values[:, 1]).all()
+    assert (loss.sel(begin=0.0).values[:, 0] != loss.sel(begin=99.0).values[:, 0]).all()
+
+
+def test_kept_parameters_have_the_step_that_they_are_of():
+    class Growing(nn.Module):
+        factor: float
+
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(10)(x.reshape(x.shape[0], -1)) * self.factor
+
+    data = jt.data.Splits(DATA.train, DATA.valid, DATA.valid, 10)
+
+    def recipe(hp):
+        stopping = jt.EarlyStopping(hp.patience, min_delta=1e6)  # the first evaluation is kept
+        model = Growing(1.0 + hp.step.astype(jnp.float32) * hp.a)
+        return jt.Recipe(model, optimizer=optax.sgd(0.01), batch_size=16, early_stopping=stopping)
+
+    result = jt.run(jt.Experiment(recipe, jt.grid(a=[0.5], patience=[9.0]), data, steps=6, seeds=1, eval_every=2))
+    found = result.dataset.sel(a=0.5, patience=9.0, seed=0)
+    assert int(found["best_step"]) == 2
+    np.testing.assert_allclose(found["test_loss"], found["valid_loss"].sel(step=2), rtol=1e-5)
+    outputs = np.asarray(result.predict(data.test.x, a=0.5, patience=9.0, seed=0), np.float64)
+    top = outputs.max(1)
+    losses = np.log(np.exp(outputs - top[:, None]).sum(1)) + top - outputs[np.arange(len(top)), data.test.y]
+    np.testing.assert_allclose(losses.mean(), found["test_loss"], rtol=1e-5)
+
+
+def test_names_that_are_taken_are_refused():
+    with pytest.raises(ValueError, match="`hp` is 'step'"):
+        jt.train(recipe_of(), KEY, {"step": 0.1}, DATA, steps=2)
 
 
 def test_bits_do_not_depend_on_how_often_is_evaluated():

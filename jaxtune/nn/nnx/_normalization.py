@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxtune._errors import InputError
 from jaxtune._types import Array, Float, ScalarLike
 from jaxtune.nn import _normalization as fn
 
@@ -19,7 +20,15 @@ class _Learned(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(features)) if use_bias else None
 
     def learned(self, y: Array) -> Array:
-        """Returns y with scale and bias."""
+        """Returns y with scale and bias.
+
+        Raises:
+          ValueError: it has another number of features.
+        """
+        for param in (self.scale, self.bias):
+            if param is not None and param[...].shape != y.shape[-1:]:
+                reason = f"the layer was made for {param[...].shape[0]} features"
+                raise InputError("x", y.shape, reason, "Pass the number of features that it will see.")
         shape = (1,) * (y.ndim - 1) + (-1,)
         y = y if self.scale is None else y * self.scale[...].reshape(shape)
         return y if self.bias is None else y + self.bias[...].reshape(shape)

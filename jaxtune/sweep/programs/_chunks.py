@@ -113,8 +113,7 @@ def chunk_functions(lane: Lane, shape: ChunkShape) -> ChunkFunctions:
         return advance(lane, _key(seed), state, table, hp, *segment)
 
     def finish_lane(seed: Any, state: Any, hp: Any, table: Table) -> Any:
-        del seed
-        params, model_state, best_step, metrics = finish(lane, state, table, hp)
+        params, model_state, best_step, metrics = finish(lane, _key(seed), state, table, hp)
         return (
             params,
             model_state,

@@ -112,7 +112,7 @@ def build(experiment: Experiment, layout_of: LayoutOf, feed: Feed | None = None)
     """
     groups = _groups(experiment)
     table, spans = make_table(experiment.data)
-    steps = _steps(experiment, [arms[0] for arms in groups])
+    steps = _steps(experiment, [arm for arms in groups for arm in _extremes(experiment, arms)])
     eval_every = experiment.eval_every or default_eval_every(steps)
     fed = None if feed is None else longest_segment(feed, evaluation_steps(steps, eval_every))
     programs: list[Program] = []
@@ -175,13 +175,14 @@ def _program(
 ) -> Program:
     space, data = experiment.space, experiment.data
     values = space.values(arms[0])
-    batch_size = batch_size_of(experiment.recipe, values, data, steps)
-    facts = facts_of(data, steps, batch_size)
     axes = [a for a in space.axes if a.traced]
+    extremes = _extremes(experiment, arms)
+    batch_size = max(batch_size_of(experiment.recipe, space.values(arm), data, steps) for arm in extremes)
+    facts = facts_of(data, steps, batch_size)
     static = {a.name: values[a.name] for a in space.axes if not a.traced}
     given = (experiment.recipe, static, facts, spans, batch_size, data.classes)
     plain = make_lane(*given)
-    settings = [{a.name: space.values(arm)[a.name] for a in axes} for arm in _extremes(experiment, arms)]
+    settings = [{a.name: space.values(arm)[a.name] for a in axes} for arm in extremes]
     check_ranges(plain, settings, table, batch_size)
     told = probe(plain, axes, {a.name: values[a.name] for a in axes}, table, batch_size)
 
