@@ -47,8 +47,9 @@ def spectral_norm(
 
     Args:
       strength: at least 0, or strengths by path prefix; may be traced.
-      iterations: of the power method, from a fixed start, which then gives a lower bound of sigma; None computes it
-        exactly, by a singular value decomposition at every update.
+      iterations: of the power method, from a fixed start, which then gives a lower bound of sigma: 5, say. None computes
+        it exactly, by a singular value decomposition at every update, which is slow on CPUs. With few iterations prefer
+        momentum to Adam, which moves weights that only the penalty moves at full rate.
       where: `where(path, leaf)` chooses the parameters; by default kernels, not biases or normalization parameters.
       name: logged as `train_penalty_<name>`.
 
