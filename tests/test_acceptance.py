@@ -287,14 +287,14 @@ NORMALIZATIONS = {
     "GroupNorm": lambda m, a, *features: m.GroupNorm(*features, groups=2, eps=a),
     "InstanceNorm": lambda m, a, *features: m.InstanceNorm(*features, eps=a),
 }
-LINEN_ONLY = {"StateDropout"}  # a cell; tests/nn/test_variational.py
+CELLS = {"StateDropout"}  # tests/nn/test_variational.py
 
 
 @pytest.mark.parametrize("module", [jt.nn.linen, jt.nn.nnx], ids=["linen", "nnx"])
 def test_no_layer_is_missing(module):
     kind = nn.Module if module is jt.nn.linen else nnx.Module
     layers = {n for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, kind)}
-    assert layers == set(LAYERS) | set(NORMALIZATIONS) | (LINEN_ONLY if module is jt.nn.linen else set())
+    assert layers == set(LAYERS) | set(NORMALIZATIONS) | CELLS
 
 
 @pytest.mark.parametrize("name", LAYERS)

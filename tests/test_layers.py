@@ -34,7 +34,7 @@ ADAPTERS = {
     "tensorflow_datasets": "data/_tfds.py",
     "mlxtend": "data/_mlxtend.py",
     "xarray": "results/_dataset.py",
-    "flax.nnx": "models/_nnx.py nn/nnx/_dense.py nn/nnx/_normalization.py nn/nnx/_random.py",
+    "flax.nnx": "models/_nnx.py nn/nnx/_dense.py nn/nnx/_normalization.py nn/nnx/_random.py nn/nnx/_recurrent.py",
 }
 
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from asserts import assert_same_bits
+from flax import nnx
 from scipy import integrate, special
 
 import jaxtune as jt
@@ -99,6 +100,45 @@ def test_the_state_of_a_flax_cell_is_masked_alike_at_every_time():
     for mask in seen[2:]:  # the first state is zero
         np.testing.assert_array_equal(mask, seen[1])
     assert 10 < seen[1].sum() < 70
+
+
+@pytest.mark.parametrize("kind", [nnx.GRUCell, nnx.OptimizedLSTMCell])
+def test_any_cell_of_nnx(kind):
+    x = jax.random.normal(KEY, (4, 6, 2))
+
+    def output(rate, train=True, dropout=7):
+        rngs = nnx.Rngs(0, dropout=dropout)
+        cell = jt.nn.nnx.StateDropout(kind(2, 5, rngs=rngs), rate, rngs=rngs)
+        rnn = nnx.RNN(cell, broadcast_rngs="dropout", rngs=rngs)
+        rnn.train() if train else rnn.eval()
+        return rnn(x)
+
+    lanes = jax.jit(jax.vmap(output))(jnp.array([0.0, 0.3, 1.0]))
+    np.testing.assert_allclose(lanes[0], output(0.5, train=False), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(lanes[1], output(0.3), rtol=1e-5, atol=1e-6)
+    assert (lanes[1] != lanes[0]).any() and (output(0.3, dropout=8) != lanes[1]).any()
+    assert np.isfinite(jax.grad(lambda r: output(r).sum())(0.3))
+
+
+def test_the_state_of_an_nnx_cell_is_masked_alike_at_every_time():
+    seen = []
+
+    class Watched(nnx.SimpleCell):
+        def __call__(self, carry, x):
+            jax.debug.callback(lambda h: seen.append(np.asarray(h) == 0), carry, ordered=True)
+            new, y = super().__call__(carry, x)
+            return jnp.ones_like(new), y
+
+    rngs = nnx.Rngs(0, dropout=7)
+    cell = jt.nn.nnx.StateDropout(Watched(3, 40, rngs=rngs), 0.5, rngs=rngs)
+    rnn = nnx.RNN(cell, broadcast_rngs="dropout", rngs=rngs)
+    for _ in range(2):
+        rnn(jnp.ones((2, 5, 3)))
+    jax.effects_barrier()
+    assert len(seen) == 10
+    for mask in seen[2:5]:  # the first state is zero
+        np.testing.assert_array_equal(mask, seen[1])
+    assert 10 < seen[1].sum() < 70 and (seen[6] != seen[1]).any()  # another call draws anew
 
 
 @pytest.fixture

@@ -21,3 +21,4 @@ from jaxtune.nn.nnx._random import (
     SpatialDropout as SpatialDropout,
     VariationalDropout as VariationalDropout,
 )
+from jaxtune.nn.nnx._recurrent import StateDropout as StateDropout
