@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxtune import _check
@@ -36,7 +35,7 @@ def batch_size_of(recipe: RecipeFn, hp: Mapping[str, Any], data: Splits, steps: 
     Raises:
       ValueError: it is larger than the training split, or traced.
     """
-    size = call_recipe(recipe, Hyperparameters(hp, facts_of(data, steps, 1), step=jnp.zeros((), jnp.int32))).batch_size
+    size = call_recipe(recipe, Hyperparameters(hp, facts_of(data, steps, 1), step=np.int32(0))).batch_size
     if isinstance(size, jax.core.Tracer):
         _check.count("batch_size", size)
     return int(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxtune._errors import InputError
@@ -116,7 +117,8 @@ def make_lane(
     n = int(spans["train"].size)
 
     def called(hp: Mapping[str, Any], step: Count | int) -> Recipe:
-        return call_recipe(recipe, Hyperparameters({**static, **hp}, facts, step=jnp.asarray(step, jnp.int32)))
+        at = np.int32(step) if isinstance(step, int) else step  # an array of JAX would have to be compiled
+        return call_recipe(recipe, Hyperparameters({**static, **hp}, facts, step=at))
 
     def resolve(hp: Mapping[str, Any], step: Count | int = 0) -> Recipe:
         made = called(hp, step)

@@ -28,8 +28,8 @@ def _kept(read=None):
 
 
 def _scale(arm):
-    """Returns a model that multiplies by its bias and tells its arm."""
-    return lambda params, model_state, x: (arm, x * params["dense"]["bias"][0] + model_state["count"])
+    """Returns a model that multiplies by its bias, and tells its arm and the step it is at."""
+    return lambda params, model_state, x, step: (arm, step, x * params["dense"]["bias"][0] + model_state["count"])
 
 
 def _result(read=None, predictor=_scale):
@@ -78,8 +78,9 @@ def test_settings_of_no_kept_trial_are_refused(setting, message):
 
 
 def test_predict_calls_the_model_of_the_arm_with_the_variables_of_the_trial():
-    arm, outputs = _result().predict(np.array([1.0, 2.0]), l2=1e-3, width=16, seed=8)
-    assert arm == 4
+    result = _result()
+    arm, step, outputs = result.predict(np.array([1.0, 2.0]), l2=1e-3, width=16, seed=8)
+    assert arm == 4 and step == result.dataset["best_step"].sel(l2=1e-3, width=16, seed=8)
     np.testing.assert_array_equal(outputs, [84.0, 126.0])
 
 

@@ -11,7 +11,7 @@ import jaxtune as jt
 
 DATA = digits()
 NAN = float("nan")
-X, Y = np.zeros((40, 3), np.float32), np.arange(40) % 4
+X, Y = np.arange(120, dtype=np.float32).reshape(40, 3), np.arange(40) % 4
 
 
 def experiment(recipe=linear, space=None, data=DATA, **fields):
@@ -124,9 +124,9 @@ CASES = {
     "no Recipe": (lambda: jt.plan(experiment(lambda hp: hp.lr)), "`recipe` is 'float'.*jt.Recipe"),
     "zero batch size": (lambda: jt.plan(experiment(having(batch_size=0))), "`batch_size` is 0"),
     "batch over the split": (lambda: jt.plan(experiment(having(batch_size=65))), "`batch_size` is 65.*64 examples"),
-    "traced batch size": (
-        lambda: jt.plan(experiment(lambda hp: having(batch_size=hp.b)(hp), jt.grid(lr=[0.1], b=jt.traced([8, 16])))),
-        "`b` is traced.*b=jt.static",
+    "batch size of floats": (
+        lambda: jt.plan(experiment(lambda hp: having(batch_size=hp.b)(hp), jt.grid(lr=[0.1], b=[8.0, 16.0]))),
+        "`batch_size` is 8.0: a whole number is needed",
     ),
     "optimizer": (lambda: jt.plan(experiment(having(optimizer="adam"))), "`optimizer` is 'adam'.*Optax"),
     "model": (lambda: jt.plan(experiment(having(model=3))), "`model` is 3"),

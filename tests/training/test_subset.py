@@ -82,6 +82,8 @@ def test_a_fold_is_trained_on_the_others_and_validated_on_itself():
             expected = loss_of(params, train.x[rows(span)], train.y[rows(span)])
             measured = float(result.dataset[f"{split}_loss"].sel(fold=i, seed=0)[-1])
             np.testing.assert_allclose(measured, expected, rtol=1e-5)
+        if i != 1:
+            continue
         # The same as to train on these examples and no others, but for their order.
         alone = jt.data.Splits(train.take(np.sort(rows(f.train(KEY, y)))), DATA.valid, DATA.test, 10)
         full = linear(lambda hp: None, batch_size=48)
@@ -92,8 +94,6 @@ def test_a_fold_is_trained_on_the_others_and_validated_on_itself():
             by_fold.variables(fold=i, seed=0).params,
             by_hand,
         )
-        if i == 1:
-            break
 
 
 def test_normalization_is_fitted_to_what_is_trained_on():
@@ -121,12 +121,11 @@ def test_sizes_are_lanes_and_all_of_it_is_all_of_it():
             np.testing.assert_allclose(measured, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("batch_norm", [False, True])
-def test_batch_sizes_are_lanes_that_equal_programs_of_their_own(batch_norm):
-    sizes = [4, 8, 16]
+def test_batch_sizes_are_lanes_that_equal_programs_of_their_own():
+    sizes = [4, 8, 16]  # with batch norm, whose moments are those of each small batch
 
     def recipe(hp):
-        model = jt.models.MLP((8,), hp.run.outputs, batch_norm=batch_norm)
+        model = jt.models.MLP((8,), hp.run.outputs, batch_norm=True)
         return jt.Recipe(model, optimizer=optax.sgd(0.1, momentum=0.9), batch_size=hp.batch_size)
 
     experiment = jt.Experiment(recipe, jt.grid(batch_size=jt.traced(sizes)), DATA, steps=20, seeds=2, eval_every=10)
@@ -174,8 +173,6 @@ def test_folds_penalties_sizes_and_seeds_are_one_program():
     assert len(plan.programs) == 1 and plan.arms * plan.seeds == 120
     result = jt.run(experiment)
     assert np.isfinite(result.dataset["valid_loss"]).all()
-    again = run(recipe, jt.grid(fold=jt.traced([3]), l2=[0.01], size=jt.traced([20])), steps=6, seeds=4)
-    del again  # it runs alone, too
     assert_same_bits(
         result.variables(fold=3, l2=0.01, size=20, seed=2).params,
         jt.run(experiment).variables(fold=3, l2=0.01, size=20, seed=2).params,
