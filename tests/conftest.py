@@ -10,7 +10,16 @@ os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=1 {os.environ.get('
 
 import jax
 import matplotlib as mpl
+import pytest
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 mpl.use("agg")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Hands whole files to workers, for the tests of a file share compiled programs and fixtures."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
