@@ -11,7 +11,7 @@ import optax
 
 import jaxtune as jt
 from jaxtune._tree import size_bytes
-from jaxtune.sweep.lanes import _compile, _execute, _memory
+from jaxtune.sweep.lanes import _compile, _execute, _memory, _record
 from jaxtune.sweep.programs import _programs
 from jaxtune.training._facts import evaluation_steps
 
@@ -26,7 +26,7 @@ class Run(NamedTuple):
 
     seconds: float
     busy: float
-    outcome: _execute.Outcome
+    outcome: _record.Outcome
 
 
 class Training:
@@ -40,7 +40,7 @@ class Training:
         self._compiled = _compile.compile_program(self.program, built.table, jax.local_devices())
         # As jt.run does: no more chunks under way than are of use.
         budget = _memory.memory_budget(jax.local_devices())
-        of_run = {"seeds": len(experiment.seed_values), "data": size_bytes(built.table), "budget": budget, "kept": 0}
+        of_run = {"seeds": len(experiment.seed_values), "table": size_bytes(built.table), "budget": budget, "kept": 0}
         self._at_once = _memory.predict_memory(self.program, devices=self.devices, **of_run).at_once
 
     @property

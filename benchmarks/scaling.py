@@ -12,16 +12,13 @@ table trains alternately with one device and with all, in one process.
 """
 
 import argparse
-import ctypes
 import functools as ft
-import gc
 import json
-import resource
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 
+from _memory import peak_bytes, settled_bytes
 from _pairs import alternate, compare, text
 from _report import print_table, write_json
 from _training import Training, linen_experiment
@@ -111,36 +108,6 @@ def train(trials, steps):
         "training_bytes": peak - before,
         "predicted_bytes": memory.total - memory.kept,
     }
-
-
-def settled_bytes():
-    """Gives back what is free, forgets the peak so far, and returns what this process holds.
-
-    Where the system cannot forget a peak, it is the peak so far.
-    """
-    gc.collect()
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError, TypeError):  # not glibc
-        pass
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-        return _status("VmRSS")
-    except OSError:
-        return peak_bytes()
-
-
-def peak_bytes():
-    """Returns the most that this process has held."""
-    try:
-        return _status("VmHWM")  # getrusage on Linux also counts the process that started this one
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _status(field):
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def compare_devices(steps, pairs):

@@ -16,6 +16,11 @@ def path_name(path: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
+def by_path(tree: PyTree) -> dict[str, Any]:
+    """Returns the leaves by path."""
+    return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
 def select(condition: Flag, new: PyTree, old: PyTree) -> PyTree:
     """Returns `new` where `condition` holds, else `old`, leaf by leaf.
 
@@ -93,4 +98,4 @@ def check_prefixes(paths: Iterable[str], prefixes: Iterable[str], name: str) -> 
 
 def structure_name(tree: PyTree) -> str:
     """Returns the names of all leaves, to compare two structures in a message."""
-    return ", ".join(path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree))
+    return ", ".join(by_path(tree))

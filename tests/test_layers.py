@@ -13,7 +13,7 @@ import jaxtune
 ROOT = pathlib.Path(jaxtune.__file__).parent
 LAYERS = [
     ["_types", "_errors"],
-    ["_check", "_keys", "_tree"],
+    ["_check", "_keys", "_machine", "_tree"],
     ["losses", "metrics"],
     ["nn"],
     ["penalties"],
@@ -30,9 +30,10 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 HEAVY = ["tensorflow_datasets", "orbax", "grain", "matplotlib", "pandas", "xarray", "sklearn", "scipy.stats", "h5py"]
 ADAPTERS = {
     "orbax": "checkpoint/_orbax.py",
-    "sklearn": "data/_sklearn.py",
-    "tensorflow_datasets": "data/_tfds.py",
-    "mlxtend": "data/_mlxtend.py",
+    "grain": "data/batches/_grain.py",
+    "sklearn": "data/sources/_sklearn.py",
+    "tensorflow_datasets": "data/sources/_tfds.py",
+    "mlxtend": "data/sources/_mlxtend.py",
     "xarray": "results/_dataset.py",
     "flax.nnx": "models/_nnx.py nn/nnx/_dense.py nn/nnx/_normalization.py nn/nnx/_random.py nn/nnx/_recurrent.py",
 }

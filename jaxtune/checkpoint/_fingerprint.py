@@ -19,13 +19,19 @@ def text_hash(texts: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+_BLOCK = 2**22
+"""Numbers that are hashed at a time."""
+
+
 def data_hash(tree: PyTree) -> str:
     """Returns the SHA-256 of the values, shapes and types of all arrays."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.asarray(leaf)
         digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        digest.update(array.tobytes())
+        flat = array.reshape(-1)
+        for start in range(0, len(flat), _BLOCK):  # an array may be mapped from a file that is larger than memory
+            digest.update(flat[start : start + _BLOCK].tobytes())
     return digest.hexdigest()
 
 

@@ -3,6 +3,7 @@
 ```
 run.json      what was run (the fingerprint), where, with which versions, and whether it has finished
 results.nc    the cube, NetCDF
+checkpoints/  where a run under way stands; gone when it has finished
 variables/    kept parameters and model states, one Orbax checkpoint per program
 log.jsonl     when things happened; with Orbax's own files, all that differs between two identical runs
 ```
@@ -16,11 +17,10 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -28,10 +28,13 @@ import numpy as np
 from jaxtune._errors import RunFolderError
 from jaxtune._types import PyTree
 from jaxtune.checkpoint import _orbax
+from jaxtune.checkpoint._atomic import beside
+from jaxtune.checkpoint._checkpoints import Checkpoints
 from jaxtune.checkpoint._fingerprint import differences
+from jaxtune.checkpoint._lock import NAME as LOCK, locked
 
 FORMAT = 1
-_OWN = ("run.json", "results.nc", "variables", "log.jsonl")
+_OWN = ("run.json", "results.nc", "variables", "checkpoints", "log.jsonl")
 
 
 class RunFolder:
@@ -59,16 +62,30 @@ class RunFolder:
         if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != self.record().get("results"):
             raise RunFolderError(f"{str(file)!r} is missing or damaged. Run the experiment again with force=True.")
 
-    def check(self, fingerprint: Mapping[str, Any]) -> bool:
-        """Returns whether the folder holds the finished run of this experiment; False if there is nothing in it.
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing there but perhaps a lock."""
+        return not self.path.exists() or all(p.name == LOCK for p in self.path.iterdir())
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Returns the lock of the folder, to be held while something is written there."""
+        return locked(self.path)
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Where the run stands."""
+        return Checkpoints(self.path / "checkpoints")
+
+    def check(self, fingerprint: Mapping[str, Any]) -> Literal["empty", "unfinished", "finished"]:
+        """Returns what the folder holds of this experiment.
 
         Raises:
-          ValueError: it is a file, or holds something else: another experiment's run, an unfinished run, other files.
+          ValueError: it is a file, or holds something else: another experiment's run, other files.
         """
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"`out` is {str(self.path)!r}, which is a file. Name a folder.")
-        if not self.path.exists() or not any(self.path.iterdir()):
-            return False
+        if self.is_empty:
+            return "empty"
         record = self.record()
         found = differences(record["fingerprint"], json.loads(json.dumps(fingerprint, default=_plain)))
         if found:
@@ -76,12 +93,7 @@ class RunFolder:
                 f"`out` is {str(self.path)!r}, which holds the run of another experiment: they differ in {', '.join(found)}. "
                 "Name another folder, or pass force=True to replace that run."
             )
-        if not record["finished"]:
-            raise RunFolderError(
-                f"`out` is {str(self.path)!r}, which holds an unfinished run of this experiment, and unfinished runs cannot be continued. "
-                "Name another folder, or pass force=True to start again."
-            )
-        return True
+        return "finished" if record["finished"] else "unfinished"
 
     def record(self) -> dict[str, Any]:
         """Returns what `run.json` says.
@@ -117,14 +129,23 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            left_over = [path for name in _OWN for path in self.path.glob(f".{name}-*")]
-            for target in [*left_over, *(self.path / name for name in _OWN)]:
+            for target in [*self._left_over(), *(self.path / name for name in _OWN)]:
                 shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
             self._write_record({"format": FORMAT, "finished": False, "fingerprint": fingerprint, **circumstances})
         except OSError as error:
             raise RunFolderError(
                 f"`out` is {str(self.path)!r}, which cannot be written to: {error}. Name another folder."
             ) from error
+
+    def resume(self) -> PyTree | None:
+        """Returns the newest checkpoint that is whole, or None, having cleared away what a killed process has left half-written."""
+        for target in self._left_over():
+            shutil.rmtree(target, ignore_errors=True)
+        return self.checkpoints.newest()
+
+    def _left_over(self) -> list[Path]:
+        scratch = [path for name in _OWN for path in self.path.glob(f".{name}-*")]
+        return [*scratch, *self.checkpoints.path.glob(".*-*")]
 
     def finish(
         self, write_results: Callable[[Path], None], stacks: Sequence[tuple[PyTree, Sequence[tuple[int, int]]]]
@@ -137,16 +158,17 @@ class RunFolder:
         """
         record = self.record()
         described = []
-        with self._beside("variables") as place:
+        with beside(self.path, "variables") as place:
             place.mkdir()
             for i, (tree, trials) in enumerate(stacks):
                 described.append(
                     {"trials": [list(map(int, t)) for t in trials], "leaves": _orbax.save(place / str(i), tree)}
                 )
-        with self._beside("results.nc") as place:
+        with beside(self.path, "results.nc") as place:
             write_results(place)
             digest = hashlib.sha256(place.read_bytes()).hexdigest()
         self._write_record({**record, "finished": True, "results": digest, "variables": described})
+        shutil.rmtree(self.checkpoints.path, ignore_errors=True)
 
     def variables(self) -> list[tuple[Callable[[PyTree | None], PyTree], list[tuple[int, int]]]]:
         """Returns for each program a function that reads its variables, and arm and seed of each row.
@@ -176,29 +198,8 @@ class RunFolder:
         return RunFolderError(f"{file!r} cannot be read as the record of a run (format {FORMAT}). Name another folder.")
 
     def _write_record(self, record: Mapping[str, Any]) -> None:
-        with self._beside("run.json") as place:
+        with beside(self.path, "run.json") as place:
             place.write_text(json.dumps(record, indent=1, default=_plain) + "\n")
-
-    @contextlib.contextmanager
-    def _beside(self, name: str) -> Any:
-        """Yields a path beside `name`, and renames it into place once it is written and flushed."""
-        scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self.path))
-        try:
-            yield scratch / name
-            for file in [scratch / name, *(scratch / name).rglob("*")]:
-                _flush(file)
-            os.replace(scratch / name, self.path / name)
-            _flush(self.path)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _plain(value: Any) -> Any:

@@ -10,8 +10,9 @@ import numpy as np
 
 from jaxtune._errors import InputError
 from jaxtune._types import PyTree
+from jaxtune.data._arrays import Arrays
+from jaxtune.data._stream import Stream, in_memory
 from jaxtune.data._validate import (
-    check_arrays,
     check_classes,
     check_fractions,
     check_labels,
@@ -21,81 +22,48 @@ from jaxtune.data._validate import (
 
 
 @dataclasses.dataclass(frozen=True)
-class Arrays:
-    """Examples in memory.
-
-    Attributes:
-      x: inputs, an array of shape (n, ...) or a pytree of such.
-      y: integer labels of shape (n,), or float targets of shape (n,) or (n, targets).
-      weight: weight of each example in losses and metrics, shape (n,); None weighs all alike.
-
-    Raises:
-      ValueError: lengths differ, values are not finite, or there is no example.
-      TypeError: the entries are not numbers.
-    """
-
-    x: PyTree
-    y: np.ndarray
-    weight: np.ndarray | None = None
-
-    def __post_init__(self) -> None:
-        x = np.asarray(self.x) if isinstance(self.x, list) else self.x
-        object.__setattr__(self, "x", jax.tree.map(_plain, x))
-        y = _plain(self.y)
-        object.__setattr__(self, "y", y.astype(np.int32) if y.dtype == bool else y)
-        if self.weight is not None:
-            object.__setattr__(self, "weight", _plain(self.weight))
-        check_arrays(self.x, self.y, self.weight)
-        if self.weight is not None:
-            object.__setattr__(self, "weight", self.weight.astype(np.float32))
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def take(self, index: Any) -> "Arrays":
-        """Returns the examples at these positions."""
-        weight = None if self.weight is None else self.weight[index]
-        return Arrays(jax.tree.map(lambda a: a[index], self.x), self.y[index], weight)
-
-
-@dataclasses.dataclass(frozen=True)
 class Splits:
     """Three disjoint sets of examples of one form.
 
     Attributes:
-      train: what parameters are fitted on.
+      train: what parameters are fitted on; a `jt.data.Stream` where it does not fit in memory.
       valid: what hyperparameters are chosen on.
       test: what the choice is reported on, once.
-      classes: number of classes of integer labels; by default one more than the largest label.
+      classes: number of classes of integer labels; by default one more than the largest label, of a stream's source one more
+        than the largest that its sample and the other splits have.
       names: names of the classes, if their labels came as texts.
 
     Raises:
       ValueError: the splits differ in form, or labels lie outside the classes.
     """
 
-    train: Arrays
+    train: Arrays | Stream
     valid: Arrays
     test: Arrays
     classes: int | None = None
     names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        parts = {"train": self.train, "valid": self.valid, "test": self.test}
-        for name, part in parts.items():
-            if not isinstance(part, Arrays):
+        given = {"train": self.train, "valid": self.valid, "test": self.test}
+        for name, part in given.items():
+            if not isinstance(part, Arrays) and not (name == "train" and isinstance(part, Stream)):
                 raise InputError(
                     name,
                     type(part).__name__,
                     "a split is a jt.data.Arrays(x, y)",
                     "Wrap the arrays: jt.data.Arrays(x, y).",
                 )
+        parts = {name: in_memory(part) for name, part in given.items()}
         check_same_form({name: (part.x, part.y, part.weight) for name, part in parts.items()})
-        object.__setattr__(self, "classes", check_labels({name: part.y for name, part in parts.items()}, self.classes))
+        labels = {name: part.y for name, part in parts.items()}
+        if isinstance(self.train, Stream) and isinstance(self.train.source, Arrays):
+            labels["train"] = self.train.source.y
+        object.__setattr__(self, "classes", check_labels(labels, self.classes))
 
     @property
     def outputs(self) -> int:
         """What a model has to return per example: one logit per class, or one number per target."""
-        return self.classes if self.classes is not None else int(np.prod(self.train.y.shape[1:]))
+        return self.classes if self.classes is not None else int(np.prod(self.valid.y.shape[1:]))
 
 
 def from_arrays(
@@ -106,8 +74,9 @@ def from_arrays(
     fractions: Sequence[float] = (0.6, 0.2, 0.2),
     weight: Any = None,
     classes: int | None = None,
+    groups: Any = None,
 ) -> Splits:
-    """Returns the examples shuffled and split, stratified by label where labels are integers.
+    """Returns the examples shuffled and split, stratified by label where labels are integers, or by group.
 
     Images of type uint8, of shape (n, height, width) or (n, height, width, channels), become float32 in [0, 1] with a
     channel axis. Rows of inputs that are in more than one split are counted in a warning.
@@ -120,6 +89,8 @@ def from_arrays(
       fractions: shares of training, validation and test examples; positive, at most 1 in sum. What they leave is unused.
       weight: weight of each example, shape (n,).
       classes: number of classes, if some have no example here.
+      groups: which examples belong together, shape (n,): no group is in two splits. Groups are drawn in random order, each
+        for the split that lacks most of its share; labels are not looked at.
 
     Raises:
       ValueError: bad fractions, an empty split, a class without examples, a training split of one class, or what `Arrays`
@@ -133,26 +104,24 @@ def from_arrays(
       (6, 2, 2, 2)
     """
     y, names = numbered(y)
-    splits = split(Arrays(_as_images(x), y, weight), seed, fractions, classes, names)
+    parts = split(Arrays(_as_images(x), y, weight, groups), seed, fractions)
+    splits = Splits(*parts, classes, names)
     if names is None and classes is None and splits.classes is not None:
-        check_classes([splits.train.y, splits.valid.y, splits.test.y])
-    warn_of_duplicates({"train": splits.train.x, "valid": splits.valid.x, "test": splits.test.x})
+        check_classes([part.y for part in parts])
+    warn_of_duplicates({name: part.x for name, part in zip(("train", "valid", "test"), parts, strict=True)})
     return splits
 
 
-def split(
-    everything: Arrays,
-    seed: int,
-    fractions: Sequence[float],
-    classes: int | None = None,
-    names: tuple[str, ...] | None = None,
-) -> Splits:
-    """Returns the examples shuffled and split, without a look at them."""
+def split(everything: Arrays, seed: int, fractions: Sequence[float]) -> tuple[Arrays, Arrays, Arrays]:
+    """Returns training, validation and test examples, shuffled, without a look at them."""
     sizes = check_fractions(fractions, len(everything))
-    order = _shuffled(everything.y, np.random.default_rng(seed))
-    cuts = np.cumsum(sizes)
-    train, valid, test = [everything.take(np.sort(part)) for part in np.split(order, cuts)[:3]]
-    return Splits(train, valid, test, classes, names)
+    rng = np.random.default_rng(seed)
+    if everything.groups is not None:
+        parts = _by_group(everything.groups, sizes, rng)
+    else:
+        parts = np.split(_shuffled(everything.y, rng), np.cumsum(sizes))[:3]
+    train, valid, test = (everything.take(np.sort(part)) for part in parts)
+    return train, valid, test
 
 
 def numbered(y: Any) -> tuple[Any, tuple[str, ...] | None]:
@@ -178,6 +147,26 @@ def _shuffled(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return order[np.argsort(place[order], kind="stable")]
 
 
+def _by_group(groups: np.ndarray, sizes: Sequence[int], rng: np.random.Generator) -> list[np.ndarray]:
+    """Returns the positions of each split, no group in two.
+
+    Raises:
+      ValueError: a split stays empty.
+    """
+    names, number = np.unique(groups, return_inverse=True)
+    wanted = np.array([*sizes, len(groups) - sum(sizes)], float)  # the last is what stays unused
+    got = np.zeros(4)
+    place = np.empty(len(names), int)
+    for group in rng.permutation(len(names)):
+        place[group] = np.argmax((wanted - got) / np.maximum(wanted, 1))
+        got[place[group]] += np.sum(number == group)
+    parts = [np.flatnonzero(place[number.reshape(-1)] == i) for i in range(3)]
+    if min(map(len, parts)) == 0:
+        reason = f"{len(names)} groups leave a split empty"
+        raise InputError("groups", f"{len(names)} groups", reason, "Pass more groups, or other fractions.")
+    return parts
+
+
 def _as_images(x: Any) -> Any:
     """Returns images of bytes as floats with channels last, and anything else as it is.
 
@@ -193,18 +182,3 @@ def _as_images(x: Any) -> Any:
         warnings.warn(f"x, images of shape {x.shape}, was given a channel axis at its end", stacklevel=3)
         x = x[..., None]
     return np.asarray(x, np.float32) / np.float32(255)
-
-
-def _plain(array: Any) -> np.ndarray:
-    """Returns a NumPy array in the types that programs use: float32 and int32."""
-    array = np.asarray(array)
-    if np.issubdtype(array.dtype, np.floating):
-        with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
-            return array.astype(np.float32)
-    if np.issubdtype(array.dtype, np.integer) and array.dtype.itemsize > 4:
-        info = np.iinfo(np.int32)
-        if array.size and not info.min <= array.min() <= array.max() <= info.max:
-            outside = array[(array < info.min) | (array > info.max)].flat[0].item()
-            raise InputError("array", outside, "integers beyond 32 bits are not used", "Renumber or rescale them.")
-        return array.astype(np.int32)
-    return array

@@ -13,9 +13,12 @@ from jaxtune._errors import InputError, InputTypeError
 from jaxtune._tree import path_name
 from jaxtune._types import PyTree
 
+_BLOCK = 2**22
+"""Numbers that are looked at together: an array may be mapped from a file that is larger than memory."""
 
-def check_arrays(x: PyTree, y: np.ndarray, weight: np.ndarray | None) -> None:
-    """Checks one split: kinds of numbers, lengths, finite values."""
+
+def check_arrays(x: PyTree, y: np.ndarray, weight: np.ndarray | None, whole: bool = True) -> None:
+    """Checks one split, or a part of one: kinds of numbers, lengths, finite values."""
     leaves = jax.tree_util.tree_leaves_with_path(x)
     if not leaves:
         raise InputError("x", x, "there is no array in it", "Pass an array of shape (n, ...).")
@@ -39,15 +42,8 @@ def check_arrays(x: PyTree, y: np.ndarray, weight: np.ndarray | None) -> None:
             raise InputError(
                 name, array.shape, f"it has {len(array)} examples and y has {len(y)}", "Give every example one label."
             )
-        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-            bad = np.argwhere(~np.isfinite(array))
-            where = tuple(int(i) for i in bad[0])
-            raise InputError(
-                name,
-                f"an array of shape {array.shape}",
-                f"{len(bad)} values are NaN or infinite, the first at {where}",
-                "Remove or impute them.",
-            )
+        if np.issubdtype(array.dtype, np.floating):
+            _check_finite(name, array)
     if np.issubdtype(y.dtype, np.integer) and y.ndim != 1:
         raise InputError(
             "y",
@@ -57,12 +53,39 @@ def check_arrays(x: PyTree, y: np.ndarray, weight: np.ndarray | None) -> None:
         )
     if len(y) == 0:
         raise InputError("y", y.shape, "there is no example", "Pass at least one example.")
-    if weight is not None and (weight.ndim != 1 or (weight < 0).any() or weight.sum() == 0):
+    if weight is not None and (weight.ndim != 1 or (weight < 0).any() or (whole and weight.sum() == 0)):
         raise InputError(
             "weight",
             f"an array of shape {weight.shape}",
             "weights are one number of at least 0 per example, not all 0",
             "Fix the weights.",
+        )
+
+
+def check_groups(groups: Any, n: int) -> None:
+    """Checks that every example has a group."""
+    kind = groups.dtype.kind
+    if groups.shape != (n,) or not (kind in "iuUSb" or (kind == "O" and all(isinstance(g, str) for g in groups))):
+        reason = f"each of {n} examples is in one group, a whole number or a text"
+        raise InputError("groups", f"{groups.dtype} of shape {groups.shape}", reason, "Pass one per example.")
+
+
+def _check_finite(name: str, array: np.ndarray) -> None:
+    rows = max(1, _BLOCK // max(1, array[:1].size))
+    bad = np.concatenate(
+        [
+            np.argwhere(~np.isfinite(block)) + [start, *[0] * (array.ndim - 1)]
+            for start in range(0, len(array), rows)
+            if not np.isfinite(block := array[start : start + rows]).all()
+        ]
+        or [np.empty((0, array.ndim), int)]
+    )
+    if len(bad):
+        raise InputError(
+            name,
+            f"an array of shape {array.shape}",
+            f"{len(bad)} values are NaN or infinite, the first at {tuple(int(i) for i in bad[0])}",
+            "Remove or impute them.",
         )
 
 
@@ -121,7 +144,9 @@ def check_classes(labels: Sequence[np.ndarray]) -> None:
     if (counts == 0).any():
         empty = np.flatnonzero(counts == 0)
         reason = f"no example is of {'class' if len(empty) == 1 else 'classes'} {', '.join(map(str, empty[:5]))}"
-        cure = "Number the classes without gaps, or pass classes= if they are meant to be empty."
+        cure = (
+            "Number the classes without gaps; pass classes= if they are meant to be empty, or floats for a regression."
+        )
         raise InputError("y", f"labels from 0 to {len(counts) - 1}", reason, cure)
     if len(counts) > 1 and len(np.unique(labels[0])) == 1:
         reason = "the training split has one class only"

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtune import _check
 from jaxtune._errors import InputError
 from jaxtune._types import Array, Float, Key, ScalarLike
-from jaxtune.data._batches import Batch
+from jaxtune.data.batches._table import Batch
 
 Augmentation = Callable[[Key, Batch], Batch]
 """`augment(key, batch) -> batch`."""

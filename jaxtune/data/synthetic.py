@@ -11,7 +11,8 @@ import numpy as np
 from jaxtune import _check
 from jaxtune._errors import InputError
 from jaxtune._types import Float
-from jaxtune.data._splits import Arrays, Splits, split
+from jaxtune.data._arrays import Arrays
+from jaxtune.data._splits import Splits, split
 
 Truth = Callable[[np.ndarray], np.ndarray]
 _SHARES = (0.6, 0.2, 0.2)
@@ -175,11 +176,11 @@ def _of_curves(
             distances.append(np.concatenate([np.square(block).sum(-1).min(1) for block in blocks]))
         return (distances[1] < distances[0]).astype(np.int32)
 
-    return split(Arrays(x, y.astype(np.int32)), seed, fractions), truth
+    return Splits(*split(Arrays(x, y.astype(np.int32)), seed, fractions)), truth
 
 
 def _noisy(
     x: np.ndarray, truth: Any, noise: float, rng: np.random.Generator, seed: int, fractions: Sequence[float]
 ) -> Splits:
     _check.number("noise", noise, low=0.0)
-    return split(Arrays(x, truth(x) + noise * rng.normal(size=len(x))), seed, fractions)
+    return Splits(*split(Arrays(x, truth(x) + noise * rng.normal(size=len(x))), seed, fractions))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxtune import _check
-from jaxtune._tree import path_name
+from jaxtune._tree import by_path
 from jaxtune._types import Array, Key, PyTree
 from jaxtune.models._adapt import as_model
 
@@ -16,8 +16,8 @@ def reestimate(
 ) -> PyTree:
     """Returns the state with running means and variances as they are over all of `x`, for these parameters.
 
-    Running statistics lag behind the parameters, and those of an average of parameters were never seen. These are the
-    those of what batches of at most `batch_size` show: `mean = E m` and `var = E v + E (m - mean)^2`, over means m and
+    Running statistics lag behind the parameters, and those of an average of parameters were never seen. These are
+    put together from what batches of at most `batch_size` show: `mean = E m` and `var = E v + E (m - mean)^2`, over means m and
     variances v of batches of equal size, which overlap a little where the size does not divide the number of examples.
 
     Statistics are the leaves of the state that are called `mean` or `var`, as those of Flax's `BatchNorm` and of jaxtune's
@@ -42,12 +42,12 @@ def reestimate(
     batches = -(-n // _check.count("batch_size", batch_size))
     size = -(-n // batches)
 
-    leaves, structure = jax.tree_util.tree_flatten_with_path(state)
-    names = [path_name(path) for path, _ in leaves]
+    leaves, structure = by_path(state), jax.tree.structure(state)
+    names = list(leaves)
     places = [i for i, name in enumerate(names) if name.rpartition("/")[2] in ("mean", "var")]
     if not places:
         return state
-    old = [jnp.asarray(leaf) for _, leaf in leaves]
+    old = [jnp.asarray(leaf) for leaf in leaves.values()]
 
     def after(given: dict[int, Array], i: Any) -> dict[int, Array]:
         """Returns the statistics, by place, after a training call on batch i, if they are the given ones before it."""
@@ -55,7 +55,7 @@ def reestimate(
         batch = jax.tree.map(lambda a: jnp.take(a, rows, axis=0), x)
         tree = jax.tree.unflatten(structure, [given.get(place, leaf) for place, leaf in enumerate(old)])
         _, new = inner.apply(params, tree, batch, key=jax.random.fold_in(root, i), train=True)
-        found = {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(new)}
+        found = by_path(new)
         return {place: found[names[place]].astype(_wide(old[place])) for place in places}
 
     held = {place: old[place].astype(_wide(old[place])) for place in places}

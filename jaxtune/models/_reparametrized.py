@@ -8,12 +8,13 @@ import jax.numpy as jnp
 
 from jaxtune import _check
 from jaxtune._errors import InputError
-from jaxtune._tree import path_name, structure_name
+from jaxtune._tree import by_path, path_name, structure_name
 from jaxtune._types import Array, Key, PyTree, ScalarLike
 from jaxtune.models._adapt import as_model
 from jaxtune.models._model import Model
 from jaxtune.nn import spectral_norm, weight_norm
-from jaxtune.penalties import Where, is_kernel
+from jaxtune.nn._power import power_start
+from jaxtune.penalties import Where, group_norms, is_kernel
 
 
 def with_weight_norm(model: Any, *, where: Where = is_kernel) -> Model:
@@ -40,13 +41,13 @@ def with_weight_norm(model: Any, *, where: Where = is_kernel) -> Model:
         params, state = inner.init(key, x)
         chosen = _chosen(params, where)
         # A column of zeros has no direction, and would never get one: any will do, at length 0.
-        params = _replaced(params, chosen, lambda path, w: jnp.where(_lengths(w) > 0, w, jnp.ones_like(w)))
-        lengths = {path: _lengths(w).reshape(-1) for path, w in chosen.items()}
+        params = _replaced(params, chosen, lambda path, w: jnp.where(group_norms(w, "units") > 0, w, jnp.ones_like(w)))
+        lengths = {path: group_norms(w, "units").reshape(-1) for path, w in chosen.items()}
         return {"model": params, "length": _nested(lengths)}, state
 
     def kernels(params: PyTree, state: PyTree, train: bool) -> tuple[PyTree, PyTree, dict[str, Array]]:
         del train
-        lengths = _by_path(params["length"])
+        lengths = by_path(params["length"])
         return _replaced(params["model"], lengths, lambda path, w: weight_norm(w, lengths[path])), state, {}
 
     return _through(inner, init, kernels, lambda new, carried: new)
@@ -83,12 +84,11 @@ def with_spectral_norm(
         params, state = inner.init(key, x)
         vectors = {}
         for path, w in _chosen(params, where).items():
-            start = 1 + 0.1 * jnp.cos(jnp.arange(1, w.shape[-1] + 1, dtype=w.dtype))
-            vectors[path] = spectral_norm(w, start, iterations=20)[1]
+            vectors[path] = spectral_norm(w, power_start(w.shape[-1], w.dtype), iterations=20)[1]
         return params, {"model": state, "vector": _nested(vectors)}
 
     def kernels(params: PyTree, state: PyTree, train: bool) -> tuple[PyTree, PyTree, dict[str, Array]]:
-        before = _by_path(state["vector"])
+        before = by_path(state["vector"])
         carried = dict(before)
 
         def scaled(path: str, w: Array) -> Array:
@@ -107,32 +107,23 @@ def _chosen(params: PyTree, where: Where) -> dict[str, Array]:
     Raises:
       ValueError: there are none.
     """
-    chosen = {path: leaf for path, leaf in _by_path(params).items() if where(path, leaf) and leaf.ndim >= 2}
+    chosen = {path: leaf for path, leaf in by_path(params).items() if where(path, leaf) and leaf.ndim >= 2}
     if not chosen:
         name = getattr(where, "__name__", where)
         raise InputError("where", name, "it chooses no kernel", f"Choose among: {structure_name(params)}.")
     return chosen
 
 
-def _lengths(w: Array) -> Array:
-    """Returns the norms of the columns of a kernel, with its other axes at size 1."""
-    return jnp.sqrt(jnp.square(w).sum(tuple(range(w.ndim - 1)), keepdims=True))
-
-
-def _nested(by_path: Mapping[str, Array]) -> dict[str, Any]:
+def _nested(leaves: Mapping[str, Array]) -> dict[str, Any]:
     """Returns arrays by path as dicts of dicts."""
     tree: dict[str, Any] = {}
-    for path, leaf in by_path.items():
+    for path, leaf in leaves.items():
         *outer, last = path.split("/")
         inside = tree
         for name in outer:
             inside = inside.setdefault(name, {})
         inside[last] = leaf
     return tree
-
-
-def _by_path(tree: PyTree) -> dict[str, Array]:
-    return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def _replaced(params: PyTree, paths: Any, change: Callable[[str, Array], Array]) -> PyTree:

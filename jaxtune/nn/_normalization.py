@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtune import _check
 from jaxtune._errors import InputError
 from jaxtune._types import Array, Float, Scalar, ScalarLike
+from jaxtune.nn._power import power_method
 
 
 class RunningStatistics(NamedTuple):
@@ -200,11 +201,7 @@ def spectral_norm(
     """
     _check.number("bound", bound, low=0.0, exclusive=True, infinity=None if always else "off")
     matrix = _wide(kernel.reshape(-1, kernel.shape[-1]))
-    held, v = jax.lax.stop_gradient(matrix), _unit(_wide(vector))
-    for _ in range(iterations):
-        moved = _unit(held.T @ (held @ v))
-        v = jnp.where(jnp.square(moved).sum() > 0, moved, v)  # a kernel of zeros tells nothing
-    u, v = jax.lax.stop_gradient((_unit(held @ v), v))
+    u, v = power_method(matrix, _wide(vector), iterations)
     sigma: Scalar = u @ matrix @ v
     some = sigma > 0
     safe = jnp.where(some, sigma, 1.0)
@@ -212,11 +209,6 @@ def spectral_norm(
     return jnp.where(some, _wide(kernel) * factor, kernel).astype(kernel.dtype), v.astype(
         vector.dtype
     ) if iterations else vector
-
-
-def _unit(x: Array) -> Array:
-    norm = jnp.sqrt(jnp.square(x).sum())
-    return x / jnp.where(norm > 0, norm, 1.0)
 
 
 def _wide(x: Array) -> Array:

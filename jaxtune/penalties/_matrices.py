@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 
 from jaxtune import _check
 from jaxtune._types import Array, PyTree, Scalar
+from jaxtune.nn._power import power_method, power_start
 from jaxtune.penalties._penalty import (
     Penalty,
     Strength,
@@ -79,17 +79,8 @@ def largest_singular_value(matrix: Array, iterations: int, start: Array | None =
       iterations: how many times W' W is applied.
       start: shape (columns,), not orthogonal to the singular vector; None is a vector of no particular direction.
     """
-    held = jax.lax.stop_gradient(matrix)
-    n = matrix.shape[1]
-    v = 1 + 0.1 * jnp.cos(jnp.arange(1, n + 1, dtype=matrix.dtype)) if start is None else start
-
-    def unit(x: Array) -> Array:
-        norm = jnp.sqrt(jnp.square(x).sum())
-        return x / jnp.where(norm > 0, norm, 1.0)
-
-    for _ in range(iterations):
-        v = unit(held.T @ (held @ v))
-    return unit(held @ v) @ matrix @ jax.lax.stop_gradient(unit(v))
+    u, v = power_method(matrix, power_start(matrix.shape[1], matrix.dtype) if start is None else start, iterations)
+    return u @ matrix @ v
 
 
 def _matrix(kernel: Array) -> Array:

@@ -4,12 +4,11 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jaxtune import _check
 from jaxtune._errors import InputError
-from jaxtune._tree import check_prefixes, longest_prefix, path_name, structure_name
+from jaxtune._tree import by_path, check_prefixes, longest_prefix, structure_name
 from jaxtune._types import Array, PyTree, Scalar, ScalarLike
 
 Where = Callable[[str, Any], bool]
@@ -99,8 +98,7 @@ def selected(params: PyTree, where: Where) -> list[Array]:
 
 def selected_by_path(params: PyTree, where: Where) -> dict[str, Array]:
     """Returns what `selected` does, by path."""
-    leaves = [(path_name(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)]
-    chosen = {path: jnp.asarray(leaf) for path, leaf in leaves if where(path, leaf)}
+    chosen = {path: jnp.asarray(leaf) for path, leaf in by_path(params).items() if where(path, leaf)}
     if not chosen:
         raise InputError(
             "where",

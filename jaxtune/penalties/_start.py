@@ -1,10 +1,9 @@
 """The distance to where training begins, for transfer."""
 
-import jax
 import jax.numpy as jnp
 
 from jaxtune._errors import InputError
-from jaxtune._tree import path_name, structure_name
+from jaxtune._tree import by_path, structure_name
 from jaxtune._types import PyTree, Scalar
 from jaxtune.penalties._penalty import Penalty, Strength, Where, check_strength, is_kernel, times
 
@@ -28,12 +27,11 @@ def l2_sp(strength: Strength, start: PyTree, *, where: Where = is_kernel, name: 
       Li, Grandvalet, Davoine, "Explicit inductive bias for transfer learning with convolutional networks", ICML 2018.
     """
     check_strength("strength", strength)
-    anchors = {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(start)}
+    anchors = by_path(start)
 
     def fn(params: PyTree) -> Scalar:
         distances = {}
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-            place = path_name(path)
+        for place, leaf in by_path(params).items():
             if place not in anchors or not where(place, leaf):
                 continue
             if jnp.shape(anchors[place]) != leaf.shape:

@@ -29,7 +29,7 @@ def at_kept(dataset: "xr.Dataset", metric: str) -> "xr.DataArray":
     measured = [str(v) for v in dataset.data_vars if str(v).split("_")[0] in ("train", "valid", "test")]
     if metric not in measured:
         raise InputError("metric", metric, "it was not measured", f"Choose among: {', '.join(measured)}.")
-    values = dataset[metric]
+    values: xr.DataArray = dataset[metric]
     if "step" in values.dims:
         # A trial that diverged at once keeps step 0, at which nothing was measured; only those are below the first.
         place = np.searchsorted(dataset["step"].values, dataset["best_step"].values)
@@ -68,6 +68,36 @@ def drawn_columns(dataset: "xr.Dataset") -> dict[str, np.ndarray]:
     template = dataset["status"].isel(seed=0, drop=True)
     drawn = {str(n): c for n, c in dataset.coords.items() if c.dims == ("arm",) and n != "arm"}
     return {n: c.broadcast_like(template).transpose(*dims).values.reshape(-1) for n, c in drawn.items()}
+
+
+def by_fold(dataset: "xr.Dataset", metric: str, folds: str) -> "xr.Dataset":
+    """Returns a cube of arms alone with folds in the place of seeds, for `rows` and `arm_index`.
+
+    Raises:
+      ValueError: the metric is not of the validation split, which is what is held out; there is no such axis, or it has
+        one value.
+    """
+    dims = arm_dims(dataset)
+    if not metric.startswith("valid_"):
+        reason = "the folds are validation splits, and other splits are shared by all"
+        raise InputError("metric", metric, reason, "Pass a validation metric, or leave out folds=.")
+    if folds not in dims or dataset.sizes[folds] < 2:
+        reason = "the result has no such axis of two folds or more"
+        raise InputError("folds", folds, reason, f"Axes: {', '.join(dims)}.")
+    status = dataset["status"].isel(seed=0, drop=True).rename({folds: "seed"})
+    kept = dataset.drop_vars([*dataset.data_vars, "seed", folds]).drop_dims(["seed", folds, "step"], errors="ignore")
+    return kept.assign(status=status)
+
+
+def fold_means(values: "xr.DataArray", folds: str) -> "xr.DataArray":
+    """Returns the means over seeds, of those that are known, with folds in the place of seeds."""
+    return values.astype(np.float64).mean("seed").rename({folds: "seed"})
+
+
+def lost(dataset: "xr.Dataset", values: "xr.DataArray") -> np.ndarray:
+    """Returns the number of unknown values of each arm of a cube, over seeds and all that is no arm there."""
+    dims = arm_dims(dataset)
+    return values.isnull().sum([d for d in values.dims if d not in dims]).transpose(*dims).values.reshape(-1)
 
 
 def positions(

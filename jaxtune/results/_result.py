@@ -45,12 +45,15 @@ class Result:
         self._variables = variables
         self._predictor = predictor
 
-    def summary(self, metric: str, *, level: float = 0.95) -> "pd.DataFrame":
+    def summary(self, metric: str, *, level: float = 0.95, folds: str | None = None) -> "pd.DataFrame":
         """Returns each arm's mean of a metric at the kept parameters, with its t interval over seeds.
 
         Args:
           metric: such as `"valid_accuracy"`.
           level: confidence, in (0, 1).
+          folds: an axis whose values are all folds of a cross-validation, as by `jt.data.fold`: means are then over folds, of
+            seeds' means, n is their number, and intervals are those of `jt.results.fold_interval`, which cover the choice of the
+            data, too. For validation metrics, for that is what a fold is held out for.
 
         Returns:
           A row per arm, with columns `mean`, `low`, `high`, `n` (trials that ended well) and `lost` (those that did
@@ -59,7 +62,7 @@ class Result:
         Raises:
           ValueError: the metric was not measured.
         """
-        return _tables.summary(self.dataset, metric, _level(level))
+        return _tables.summary(self.dataset, metric, _level(level), folds)
 
     def compare(
         self,
@@ -68,6 +71,7 @@ class Result:
         *,
         level: float = 0.95,
         method: Literal["t", "bootstrap"] = "t",
+        folds: str | None = None,
     ) -> "pd.DataFrame":
         """Returns each arm's paired difference from a baseline: arm minus baseline, seed by seed.
 
@@ -77,6 +81,9 @@ class Result:
             and agrees with it in all other axes. A string names an arm of `jt.arms`; None is its `default`.
           level: confidence of the intervals, in (0, 1).
           method: `"t"` for Student's interval, `"bootstrap"` for the studentized bootstrap, which follows skewness.
+          folds: an axis whose values are all folds of a cross-validation, as for `summary`; differences, seed by seed, are then averaged
+            within each fold, of which `pairs` is the number; p is that of the corrected t-test, and there is no sign-flip test,
+            for folds are not independent.
 
         Returns:
           A row per arm that is not a baseline, with columns `difference`, `low`, `high`; `p` of the paired t-test,
@@ -101,7 +108,7 @@ class Result:
             raise InputError(
                 "baseline", baseline, "it names no axis", f"Name values of {', '.join(_cube.arm_dims(self.dataset))}."
             )
-        return _tables.compare(self.dataset, metric, baseline, _level(level), method)
+        return _tables.compare(self.dataset, metric, baseline, _level(level), method, folds)
 
     @overload
     def best(self, metric: str, *, per: None = None, mode: str | None = None, level: float = 0.95) -> Best: ...
@@ -114,7 +121,8 @@ class Result:
 
         Args:
           metric: a validation metric, such as `"valid_accuracy"`.
-          per: an axis; the best of the other axes is then given for each of its values, as a table.
+          per: an axis; the best of the other axes is then given for each of its values, as a table. Folds of a
+            cross-validation are an axis like any other here: choose among arms by `summary(metric, folds=...)`.
           mode: `"min"` or `"max"`; known for losses, accuracies and metrics that say so.
           level: confidence of the intervals, in (0, 1).
 
@@ -156,11 +164,7 @@ class Result:
             )
         arm, seed = self._trial(setting)
         params, model_state = self._variables.trial(arm, seed, setting)
-        step = int(
-            self.dataset["best_step"]
-            .transpose(*_cube.arm_dims(self.dataset), "seed")
-            .values.reshape(-1, self.dataset.sizes["seed"])[arm, seed]
-        )
+        step = int(_cube.rows(self.dataset, self.dataset["best_step"])[arm, seed])
         return self._predictor(arm)(params, model_state, jax.tree.map(np.asarray, x), step)
 
     @property

@@ -8,13 +8,29 @@ import numpy as np
 
 from jaxtune._errors import InputError
 from jaxtune.results import _cube
-from jaxtune.results._statistics import Interval, bootstrap_interval, holm, paired_p, sign_flip_p, t_interval
+from jaxtune.results._statistics import (
+    Interval,
+    bootstrap_interval,
+    fold_interval,
+    fold_p,
+    holm,
+    paired_p,
+    sign_flip_p,
+    t_interval,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-COVERS = "intervals cover the randomness of training (initialization, batches, masks) on one split of the data"
+COVERS = "intervals cover all that seeds draw (initialization, batches, masks, subsets) on one split of the data"
+COVERS_STREAMED = (
+    "intervals cover all that seeds draw (initialization, masks) but not the order of batches, which was streamed and is "
+    "the same for all, on one split of the data"
+)
+COVERS_DATA = (
+    "intervals, corrected for folds that share examples, cover the choice of the data and the randomness of training"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,22 +65,31 @@ class Best:
         )
 
 
-def summary(dataset: "xr.Dataset", metric: str, level: float) -> "pd.DataFrame":
+def summary(dataset: "xr.Dataset", metric: str, level: float, folds: str | None = None) -> "pd.DataFrame":
     """Returns one row per arm: drawn values, mean, interval, number of trials, trials that did not end well."""
     import pandas as pd
 
-    values = _cube.rows(dataset, _cube.at_kept(dataset, metric))
-    intervals = [t_interval(row[~np.isnan(row)], level) for row in values]
+    interval = t_interval if folds is None else fold_interval
+    kept = _cube.at_kept(dataset, metric)
+    if folds is not None:
+        dataset = _cube.by_fold(dataset, metric, folds)
+    values = _cube.rows(dataset, kept if folds is None else _cube.fold_means(kept, folds))
+    intervals = [interval(row[~np.isnan(row)], level) for row in values]
     table = pd.DataFrame(intervals, index=_cube.arm_index(dataset), columns=["mean", "low", "high", "n"])
-    table["lost"] = np.isnan(values).sum(axis=1)
+    table["lost"] = _cube.lost(dataset, kept)
     for position, (name, drawn) in enumerate(_cube.drawn_columns(dataset).items()):
         table.insert(position, f"hp.{name}" if name in table.columns else name, drawn)
-    table.attrs["note"] = f"{metric} at the kept parameters; {level:.0%} t {COVERS}."
+    table.attrs["note"] = f"{metric} at the kept parameters; {level:.0%} t {_covers(dataset, folds)}."
     return table
 
 
 def compare(
-    dataset: "xr.Dataset", metric: str, baseline: Mapping[str, Any], level: float, method: Literal["t", "bootstrap"]
+    dataset: "xr.Dataset",
+    metric: str,
+    baseline: Mapping[str, Any],
+    level: float,
+    method: Literal["t", "bootstrap"],
+    folds: str | None = None,
 ) -> "pd.DataFrame":
     """Returns one row per arm that is not a baseline: its paired difference, interval and p values."""
     import pandas as pd
@@ -72,33 +97,56 @@ def compare(
     if method not in ("t", "bootstrap"):
         raise InputError("method", method, "there is no such interval", "Pass 't' or 'bootstrap'.")
     interval = t_interval if method == "t" else bootstrap_interval
+    if folds is not None:
+        if method != "t":
+            raise InputError("method", method, "with folds there is the corrected t interval alone", "Pass 't'.")
+        interval = fold_interval
     dims = _cube.arm_dims(dataset)
     fixed = _cube.positions(dataset, baseline, dims, partial=True)
     values = _cube.at_kept(dataset, metric)
     # The baseline of an arm has the named axes at their baseline values and agrees with the arm in all others.
     against = values.isel(fixed).drop_vars(list(fixed)).broadcast_like(values)
-    own, base = _cube.rows(dataset, values), _cube.rows(dataset, against)
+    differences = values.astype(np.float64) - against.astype(np.float64)
+    if folds is not None:
+        if folds in fixed:
+            raise InputError("baseline", baseline, "arms are compared within each fold", f"Leave out {folds}.")
+        dataset, differences = _cube.by_fold(dataset, metric, folds), _cube.fold_means(differences, folds)
+        dims = _cube.arm_dims(dataset)
+    rows = _cube.rows(dataset, differences)
     shape = [dataset.sizes[d] for d in dims]
-    place = np.stack(np.unravel_index(np.arange(len(own)), shape), axis=1)
+    place = np.stack(np.unravel_index(np.arange(len(rows)), shape), axis=1)
     is_baseline = np.all([place[:, dims.index(d)] == i for d, i in fixed.items()], axis=0)
 
     records = []
-    for mine, theirs in zip(own[~is_baseline], base[~is_baseline], strict=True):
-        difference = (mine - theirs)[~np.isnan(mine - theirs)]
+    for row in rows[~is_baseline]:
+        difference = row[~np.isnan(row)]
         mean, low, high, pairs = interval(difference, level)
         p_sign, floor = sign_flip_p(difference)
-        records.append((mean, low, high, paired_p(difference), np.nan, p_sign, floor, pairs))
+        p = paired_p(difference) if folds is None else fold_p(difference)
+        records.append((mean, low, high, p, np.nan, p_sign, floor, pairs))
     columns = ["difference", "low", "high", "p", "p_holm", "p_sign_flip", "p_sign_flip_floor", "pairs"]
     table = pd.DataFrame(records, index=_cube.arm_index(dataset)[~is_baseline], columns=columns)
     table["p_holm"] = holm(table["p"].to_numpy())
-    table["lost"] = np.isnan(own).sum(axis=1)[~is_baseline]
+    table["lost"] = _cube.lost(dataset, values)[~is_baseline]
+    if folds is not None:  # its signs are not exchangeable
+        table = table.drop(columns=["p_sign_flip", "p_sign_flip_floor"])
     shown = ", ".join(f"{k}={v}" for k, v in baseline.items())
     kind = "t" if method == "t" else "studentized bootstrap"
+    if folds is None:
+        tests = f", and of the sign-flip test, which with n pairs is at least {_floor(table)}"
+    else:
+        tests = ", corrected likewise"
     table.attrs["note"] = (
-        f"{metric}: arm minus baseline ({shown}), paired by seed; {level:.0%} {kind} {COVERS}; "
-        f"p of the paired t-test, by Holm over {len(table)} arms, and of the sign-flip test, which with n pairs is at least {_floor(table)}."
+        f"{metric}: arm minus baseline ({shown}), paired by {folds or 'seed'}; {level:.0%} {kind} {_covers(dataset, folds)}; "
+        f"p of the paired t-test, by Holm over {len(table)} arms{tests}."
     )
     return table
+
+
+def _covers(dataset: "xr.Dataset", folds: str | None) -> str:
+    if folds is not None:
+        return COVERS_DATA
+    return COVERS_STREAMED if dataset.attrs.get("streamed") else COVERS
 
 
 def best(dataset: "xr.Dataset", metric: str, mode: str | None, level: float) -> Best:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import jax
 import numpy as np
 
+from jaxtune.data import Stream
 from jaxtune.results._dataset import make_dataset
 from jaxtune.results._tables import best
 from jaxtune.sweep._experiment import Experiment
-from jaxtune.sweep.lanes._execute import Outcome
+from jaxtune.sweep.lanes._record import Outcome
 from jaxtune.sweep.programs._programs import Built, Failure, Program
 from jaxtune.training import NOT_FINITE, STATUSES, Status
 from jaxtune.training._facts import evaluation_steps
@@ -42,7 +43,7 @@ def gather(
         best_step[arms], first_bad[arms] = outcome.best_step, outcome.first_bad_step
     finals |= {"status": np.array(STATUSES)[status], "best_step": best_step}
     finals |= {"first_bad_step": first_bad, "not_finite": np.array(NOT_FINITE)[what]}
-    return make_dataset(
+    made = make_dataset(
         experiment.space.coordinates(),
         [d.name for d in experiment.space.dims],
         experiment.seed_values,
@@ -52,6 +53,9 @@ def gather(
         modes,
         [f.trace for f in failures],
     )
+    if isinstance(experiment.data.train, Stream):
+        made.attrs["streamed"] = 1
+    return made
 
 
 class Stack(NamedTuple):

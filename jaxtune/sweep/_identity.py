@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxtune.checkpoint import data_hash
+from jaxtune.data import Arrays, Stream
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep.lanes._compile import compiler_options
 from jaxtune.sweep.programs._chunks import ChunkShape
@@ -20,6 +21,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 def fingerprint(experiment: Experiment, built: Built) -> dict[str, Any]:
     """Returns what makes this experiment itself, in JSON's types."""
+    train = experiment.data.train
     space = [
         {
             "dim": d.name,
@@ -43,9 +45,19 @@ def fingerprint(experiment: Experiment, built: Built) -> dict[str, Any]:
         "steps": built.steps,
         "eval_every": built.eval_every,
         "seeds": list(experiment.seed_values),
-        "data": data_hash(built.table),
+        "data": data_hash(_examples(experiment, built)),
+        "streamed": {"seed": train.seed, "sample_size": train.sample_size} if isinstance(train, Stream) else None,
         "compiler": _compiler(),
     }
+
+
+def _examples(experiment: Experiment, built: Built) -> Any:
+    """Returns all arrays that make up the data; of a source that is no array, its sample and its length."""
+    train = experiment.data.train
+    if not isinstance(train, Stream):
+        return built.table
+    arrays = train.source
+    return built.table, (arrays.x, arrays.y, arrays.weight) if isinstance(arrays, Arrays) else np.int64(len(train))
 
 
 def _exactly(value: Any) -> str:

@@ -7,6 +7,7 @@ import jax
 
 from jaxtune import _check
 from jaxtune._errors import InputError
+from jaxtune.data import Stream
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep.programs._chunks import ChunkShape
 from jaxtune.sweep.programs._programs import Convolution, Layout, LayoutOf, same_for_all
@@ -31,6 +32,8 @@ def layout_given(
     """
     if convolution not in (None, "patches", "native"):
         raise InputError("convolution", convolution, "there is no such form", "Pass 'patches', 'native' or None.")
+    if chunk == "measure" and isinstance(experiment.data.train, Stream):
+        raise InputError("chunk", chunk, "training examples are streamed", "Pass (arms, seeds), or None.")
     if chunk == "measure":
         from jaxtune.sweep._measure import measured_layout
 

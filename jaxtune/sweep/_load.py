@@ -15,6 +15,7 @@ from jaxtune.results._dataset import read_dataset
 from jaxtune.results._variables import places
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._identity import fingerprint, recorded_layout
+from jaxtune.sweep._streaming import streamed, was_streamed
 from jaxtune.sweep.lanes._devices import lane_devices
 from jaxtune.sweep.programs._chunks import lane_inputs, pack
 from jaxtune.sweep.programs._programs import Built, build
@@ -34,10 +35,14 @@ def load(path: str | os.PathLike[str], experiment: Experiment | None = None) -> 
     folder = RunFolder(path)
     record = folder.record()
     if not record["finished"]:
-        raise RunFolderError(f"{str(folder.path)!r} holds an unfinished run. Run the experiment again with force=True.")
+        raise RunFolderError(
+            f"{str(folder.path)!r} holds an unfinished run. Run the experiment again, which goes on from there."
+        )
     if experiment is None:
         return read_result(folder, None, None)
     lane_devices()
+    if was_streamed(record["fingerprint"]):
+        experiment = streamed(experiment)
     built = build(experiment, recorded_layout(record["fingerprint"]))
     folder.check(fingerprint(experiment, built))
     return read_result(folder, experiment, built)

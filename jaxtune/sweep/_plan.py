@@ -6,8 +6,10 @@ from typing import Literal
 from jaxtune import _check
 from jaxtune._errors import InputTypeError
 from jaxtune._tree import size_bytes
+from jaxtune.data import Stream
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._layout import layout_given
+from jaxtune.sweep._streaming import placed
 from jaxtune.sweep.lanes._devices import lane_devices
 from jaxtune.sweep.lanes._memory import Memory, kept_bytes, memory_budget, predict_memory, si
 from jaxtune.sweep.programs._chunks import ChunkShape, count_chunks
@@ -58,7 +60,8 @@ class Plan:
       steps: updates per trial.
       eval_every: updates between evaluations.
       devices: names of the devices.
-      data_bytes: bytes of the data on each device.
+      data_bytes: bytes of the data on each device, without what is streamed.
+      streamed_examples: number of training examples that are streamed, 0 if they are on the devices.
       duplicates: arms that repeat another arm, by its number.
     """
 
@@ -70,6 +73,7 @@ class Plan:
     eval_every: int
     devices: tuple[str, ...]
     data_bytes: int
+    streamed_examples: int
     duplicates: dict[int, int]
 
     @property
@@ -138,6 +142,8 @@ class Plan:
             for i, p in enumerate(self.programs)
             if p.memory.short
         ]
+        if self.streamed_examples:
+            notes.append(f"{self.streamed_examples} training examples are streamed: all trials see the same batches")
         if self.duplicates:
             notes.append(
                 f"{_count(len(self.duplicates), 'arm')} repeat another: their program does not use the axes in which they differ"
@@ -162,7 +168,8 @@ def plan(
         compiles and times some shapes, and takes the fastest.
       convolution: `"patches"` computes convolutions as patches times a matrix, the default on CPUs; `"native"` by XLA's
         own operation, the default elsewhere.
-      memory: bytes that the run may hold; None is half of what is free. The variables of all trials are counted as kept.
+      memory: bytes that the run may hold, as for `jt.run`; None is half of what is free. The variables of all trials are
+        counted as kept.
 
     Raises:
       ValueError, TypeError: all that `jt.run` refuses: numbers out of range, axes that nothing uses, traced values used
@@ -173,8 +180,9 @@ def plan(
             "experiment", type(experiment).__name__, "it is no jt.Experiment", "Pass jt.Experiment(...)."
         )
     devices = lane_devices()
-    built = build(experiment, layout_given(experiment, chunk, convolution, devices))
     budget = memory_budget(devices) if memory is None else _check.count("memory", memory)
+    experiment = placed(experiment, budget)
+    built = build(experiment, layout_given(experiment, chunk, convolution, devices))
     return Plan(
         programs=tuple(_describe(p, experiment, built, len(devices), budget) for p in built.programs),
         failures=len(built.failures),
@@ -184,6 +192,7 @@ def plan(
         eval_every=built.eval_every,
         devices=tuple(f"{d.platform}:{d.id}" for d in devices),
         data_bytes=size_bytes(built.table),
+        streamed_examples=len(experiment.data.train) if isinstance(experiment.data.train, Stream) else 0,
         duplicates=duplicates(experiment.space, built.programs),
     )
 
@@ -191,7 +200,8 @@ def plan(
 def _describe(program: Program, experiment: Experiment, built: Built, devices: int, budget: int) -> ProgramPlan:
     seeds = len(experiment.seed_values)
     trials, n = len(program.arms) * seeds, program.chunks(seeds)
-    memory = predict_memory(program, seeds, size_bytes(built.table), devices, budget, kept_bytes(built.programs, seeds))
+    kept = kept_bytes(built.programs, seeds)
+    memory = predict_memory(program, seeds, size_bytes(built.table), devices, budget, kept)
     memory.check(program.shape)
     return ProgramPlan(
         static=program.static,

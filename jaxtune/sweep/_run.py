@@ -5,28 +5,32 @@ import os
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import jax
 
 from jaxtune import _check
-from jaxtune._errors import InputError, InputTypeError
+from jaxtune._errors import InputError, InputTypeError, JaxtuneError
 from jaxtune._tree import size_bytes
-from jaxtune.checkpoint import RunFolder
+from jaxtune.checkpoint import RunFolder, Saver
 from jaxtune.results import KeptVariables, Result, Variables
 from jaxtune.results._dataset import write_dataset
 from jaxtune.results._variables import places
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._gather import Keep, gather, kept_variables
 from jaxtune.sweep._identity import circumstances, fingerprint, recorded_layout
+from jaxtune.sweep._interrupt import Interrupt
+from jaxtune.sweep._journal import Journal
 from jaxtune.sweep._layout import layout_given
 from jaxtune.sweep._load import predictor, read_result
 from jaxtune.sweep._progress import progress_bar
+from jaxtune.sweep._streaming import placed
 from jaxtune.sweep.lanes._compile import compile_program
 from jaxtune.sweep.lanes._devices import lane_devices
-from jaxtune.sweep.lanes._execute import Outcome, run_program
+from jaxtune.sweep.lanes._execute import ended_outcome, run_program
 from jaxtune.sweep.lanes._memory import Memory, kept_bytes, memory_budget, predict_memory
+from jaxtune.sweep.lanes._record import Outcome
 from jaxtune.sweep.programs._programs import Built, Convolution, Failure, LayoutOf, Program, build
 from jaxtune.training._facts import evaluation_steps
 
@@ -38,6 +42,7 @@ def run(
     progress: bool | None = None,
     keep: Keep = "all",
     force: bool = False,
+    save_every: float = 30.0,
     chunk: tuple[int, int] | Literal["measure"] | None = None,
     convolution: Convolution | None = None,
     memory: int | None = None,
@@ -48,17 +53,22 @@ def run(
     Args:
       experiment: the experiment.
       out: a folder for the run; None keeps it in memory. A folder that holds the finished run of this experiment
-        returns its result.
+        returns its result; an unfinished one is continued from its last checkpoint, and ends with the bits of a run that was
+        never interrupted.
       progress: whether to draw a progress bar; None draws one where standard error is a terminal.
       keep: of which trials the variables stay: `"all"`, `"best"` (of the arm with the best validation accuracy, or else
         loss), or None.
       force: whether to replace another run that `out` holds.
+      save_every: seconds between checkpoints of a run in a folder, at least 0, which are made after evaluations;
+        infinity makes none. On SIGINT (Ctrl-C)
+        and SIGTERM it makes one more and raises KeyboardInterrupt; a second SIGINT ends at once.
       chunk: (arms, seeds) that run together, in place of the default. It changes bits. `"measure"` compiles and times
         some shapes, and takes the fastest; a folder remembers which that was.
       convolution: `"patches"` computes convolutions as patches times a matrix, the default on CPUs; `"native"` by XLA's
         own operation, the default elsewhere.
       memory: bytes that the run may hold; None is half of what is free. It decides how many trials run at once, which
-        changes no bit.
+        changes no bit, and whether training examples are streamed: they are where the data takes more than a quarter of
+        it, so that all trials see the same batches, and a warning says so; see `jt.data.Stream`.
       devices: where to run; None takes all devices of JAX's default backend. On CPUs it changes no bit.
 
     Raises:
@@ -73,6 +83,7 @@ def run(
             "it is no jt.Experiment",
             "Pass jt.Experiment(recipe, space, data, steps=...).",
         )
+    _check.number("save_every", save_every, low=0.0, infinity="saves when interrupted alone")
     where = lane_devices() if devices is None else list(devices)
     if not where:
         raise InputError("devices", devices, "there is none", "Pass jax.devices(), say, or None.")
@@ -82,36 +93,71 @@ def run(
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         _look(folder)
-    built = build(experiment, _layout(experiment, None if force else folder, chunk, convolution, where))
     budget = memory_budget(where) if memory is None else _check.count("memory", memory)
+    earlier = None if folder is None or force or not (folder.path / "run.json").is_file() else folder.record()
+    experiment = placed(experiment, budget, None if earlier is None else earlier["fingerprint"])
+    built = build(experiment, _layout(experiment, earlier, chunk, convolution, where))
     holds = ft.partial(
         predict_memory,
         seeds=len(experiment.seed_values),
-        data=size_bytes(built.table),
+        table=size_bytes(built.table),
         devices=len(where),
         budget=budget,
         kept=kept_bytes(built.programs, len(experiment.seed_values)) if keep is not None else 0,
     )
     identity = {} if folder is None else fingerprint(experiment, built)
-    if folder is not None and not force and folder.check(identity):
+    if folder is not None and not force and folder.check(identity) == "finished":
         _check_keep(folder, keep)
         return read_result(folder, experiment, built)
     for program in built.programs:
         holds(program).check(program.shape)
-    if folder is not None:
-        folder.begin(identity, {"keep": keep, **circumstances(where)})
+    job = ft.partial(_train, experiment, built, where, holds, keep is not None, progress)
+    if folder is None:
+        outcomes, failures = job(None, lambda event, **facts: None)
+        return _result(experiment, built, outcomes, failures, keep, None)
+    with folder.locked():
+        found = "empty" if force else folder.check(identity)  # once more, for another process may have been at work
+        if found == "finished":
+            _check_keep(folder, keep)
+            return read_result(folder, experiment, built)
+        if found == "empty":
+            folder.begin(identity, {"keep": keep, **circumstances(where)})
+        else:
+            _check_same_keep(folder, keep)
+        began = time.perf_counter()
+        with Interrupt() as interrupt:
+            saver = Saver(folder.checkpoints, save_every)
+            stood = folder.resume()
+            if stood is not None:
+                folder.log("resumed")
+            try:
+                outcomes, failures = job(Journal(saver, interrupt, stood), folder.log)
+            finally:
+                saver.close()
+            result = _result(experiment, built, outcomes, failures, keep, folder)
+        folder.log("finished", seconds=time.perf_counter() - began)
+        if interrupt.requested:
+            raise KeyboardInterrupt
+    return result
 
-    began = time.perf_counter()
-    outcomes, failures = _train(experiment, built, where, holds, keep is not None, progress, _logger(folder))
+
+def _result(
+    experiment: Experiment,
+    built: Built,
+    outcomes: list[tuple[Program, Outcome]],
+    failures: list[Failure],
+    keep: Keep,
+    folder: RunFolder | None,
+) -> Result:
+    """Returns the result of all programs, having written it if there is a folder."""
     for failure in failures:
         settings = ", ".join(f"{k}={v}" for k, v in failure.static.items()) or "all arms"
         reason = failure.trace.strip().splitlines()[-1]
-        warnings.warn(f"the program of {settings} failed: {reason}. See result.failures.", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"the program of {settings} failed: {reason}. See result.failures.", RuntimeWarning, stacklevel=3)
     dataset = gather(experiment, built, outcomes, failures)
     stacks = kept_variables(experiment, dataset, outcomes, keep)
     if folder is not None:
         folder.finish(lambda path: write_dataset(dataset, path), stacks)
-        folder.log("finished", seconds=time.perf_counter() - began)
     place = places((len(experiment.space), len(experiment.seed_values)), [s.trials for s in stacks])
     variables = KeptVariables(place, [ft.partial(Variables, *s.tree) for s in stacks])
     return Result(dataset, variables, predictor(experiment, built))
@@ -119,15 +165,15 @@ def run(
 
 def _layout(
     experiment: Experiment,
-    folder: RunFolder | None,
+    earlier: Mapping[str, Any] | None,
     chunk: tuple[int, int] | Literal["measure"] | None,
     convolution: Convolution | None,
     devices: Sequence[jax.Device],
 ) -> LayoutOf:
     """Returns the layout of every program; what an earlier run in the folder has measured is not measured again."""
-    if chunk == "measure" and folder is not None and (folder.path / "run.json").is_file():
+    if chunk == "measure" and earlier is not None:
         layout_given(experiment, None, convolution, devices)  # for its checks
-        recorded = recorded_layout(folder.record()["fingerprint"])
+        recorded = recorded_layout(earlier["fingerprint"])
         if convolution is None:
             return recorded
         return lambda static: recorded(static)._replace(convolution=convolution)
@@ -143,9 +189,17 @@ def _check_keep(folder: RunFolder, keep: Keep) -> None:
         raise InputError("keep", keep, reason, f"Pass keep={kept!r}, or force=True to train again.")
 
 
+def _check_same_keep(folder: RunFolder, keep: Keep) -> None:
+    """Refuses to go on with a run that keeps other variables."""
+    kept = folder.record().get("keep", "all")
+    if kept != keep:
+        reason = f"the unfinished run in {str(folder.path)!r} was begun with keep={kept!r}"
+        raise InputError("keep", keep, reason, f"Pass keep={kept!r}, or force=True to begin again.")
+
+
 def _look(folder: RunFolder) -> None:
     """Refuses a path that can never become a run folder, before any work is done."""
-    if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
+    if folder.path.exists() and (not folder.path.is_dir() or not folder.is_empty):
         if not folder.path.is_dir():
             folder.check({})
         folder.record()
@@ -158,6 +212,7 @@ def _train(
     holds: Callable[[Program], Memory],
     variables: bool,
     progress: bool | None,
+    journal: Journal | None,
     log: Callable[..., None],
 ) -> tuple[list[tuple[Program, Outcome]], list[Failure]]:
     """Returns the outcomes of the programs that ran, and all failures."""
@@ -165,14 +220,23 @@ def _train(
     ends = evaluation_steps(built.steps, built.eval_every)
     outcomes, failures = [], list(built.failures)
     with progress_bar(trials * built.steps, trials, progress) as report:
-        for program in built.programs:
+        for number, program in enumerate(built.programs):
+            page = None if journal is None else journal.page(number)
+            stood = None if page is None else page.stood
+            if page is not None and page.complete:
+                outcomes.append((program, ended_outcome(program, experiment, built.table, ends, variables, stood)))
+                n = len(program.arms) * len(experiment.seed_values)
+                report(n * built.steps, n)
+                continue
             try:
                 began = time.perf_counter()
                 memory = holds(program)
                 compiled = compile_program(program, built.table, devices[: memory.devices])
                 log("compiled", static=program.static, seconds=time.perf_counter() - began)
                 began = time.perf_counter()
-                outcome = run_program(program, experiment, compiled, ends, variables, report, memory.at_once)
+                outcome = run_program(
+                    program, experiment, compiled, ends, variables, report, memory.at_once, stood, page
+                )
                 outcomes.append((program, outcome))
                 log(
                     "trained",
@@ -182,11 +246,9 @@ def _train(
                     segments=outcome.segments,
                     seconds=time.perf_counter() - began,
                 )
+            except JaxtuneError:
+                raise  # examples that cannot be read, a checkpoint that cannot be written: that is not the program's
             except Exception:
                 failures.append(Failure(program.static, program.arms, traceback.format_exc()))
                 log("failed", static=program.static)
     return outcomes, failures
-
-
-def _logger(folder: RunFolder | None) -> Callable[..., None]:
-    return (lambda event, **facts: None) if folder is None else folder.log

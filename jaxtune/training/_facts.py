@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 from jaxtune import _check
-from jaxtune.data._batches import steps_per_epoch
 from jaxtune.data._splits import Splits
+from jaxtune.data.batches._table import steps_per_epoch
 from jaxtune.training._hyperparameters import Hyperparameters, RunFacts
 from jaxtune.training._recipe import RecipeFn, call_recipe
 
@@ -25,7 +25,7 @@ def evaluation_steps(steps: int, eval_every: int) -> np.ndarray:
 
 def facts_of(data: Splits, steps: int, batch_size: int) -> RunFacts:
     """Returns what a recipe reads as `hp.run`."""
-    shapes = jax.tree.map(lambda a: a.shape[1:], data.train.x)
+    shapes = jax.tree.map(lambda a: a.shape[1:], data.valid.x)
     return RunFacts(steps, steps_per_epoch(len(data.train), batch_size), data.outputs, shapes)
 
 

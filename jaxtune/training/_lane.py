@@ -16,15 +16,17 @@ import optax
 from jaxtune._errors import InputError
 from jaxtune._keys import key_for, stream_key
 from jaxtune._tree import as_arrays, with_dtypes_of
-from jaxtune._types import Count, Key, PyTree, Scalar
-from jaxtune.data._batches import (
+from jaxtune._types import Count, Key, PyTree, Scalar, ScalarLike
+from jaxtune.data.batches._table import (
     Batch,
     Span,
     Table,
+    View,
     epoch_order,
     steps_per_epoch,
     take_all,
     take_batch,
+    take_drawn,
     take_padded,
     take_slice,
 )
@@ -75,9 +77,9 @@ class Lane(NamedTuple):
       step: `step(key, t, state, batch, hp) -> (state, loss)`: update number t, counted from 0.
       segment: `segment(key, state, table, hp, start, length, fed=None) -> (state, first_bad_step)`: `length` updates, on
         batches of the table, or on those of `fed`, one after the other along its leading axis.
-      evaluate: `evaluate(made, params, model_state, table, span) -> metrics` on one split, with a resolved recipe.
+      evaluate: `evaluate(made, params, model_state, view) -> metrics` on one split, with a resolved recipe.
       resolve: `resolve(hp, step=0) -> Recipe`, as it is after so many updates.
-      rows: `rows(made, key, table) -> spans`: where the examples of each split lie, by name.
+      views: `views(made, key, table) -> views`: each split as a trial sees it, by name.
       objective: `objective(made, examples) -> Objective`: the loss as a function of a batch like these examples.
       spans: where each split lies in the table.
       facts: what `hp.run` says.
@@ -88,7 +90,7 @@ class Lane(NamedTuple):
     segment: Callable[..., Any]
     evaluate: Callable[..., Metrics]
     resolve: Callable[..., Recipe]
-    rows: Callable[..., Mapping[str, Span]]
+    views: Callable[..., Mapping[str, View]]
     objective: Callable[..., Objective]
     spans: Mapping[str, Span]
     facts: RunFacts
@@ -127,14 +129,21 @@ def make_lane(
             model = normalized(model, made.normalize)
         return dataclasses.replace(made, model=model, normalize=None)
 
-    def rows(made: Recipe, key: Key, table: Table) -> Mapping[str, Span]:
+    def views(made: Recipe, key: Key, table: Table) -> Mapping[str, View]:
+        found = {name: View(table, span) for name, span in spans.items()}
         if made.subset is None:
-            return spans
+            return found
+        if made.subset.classes not in (None, classes):
+            reason = f"the data has {'no' if classes is None else classes} classes"
+            raise InputError("classes", made.subset.classes, reason, "Pass hp.run.outputs, say.")
         y = jnp.asarray(table.y[:n])
-        found = {"train": made.subset.train(key, y)}
+        seen = table
+        if made.subset.labels is not None:
+            seen = table._replace(y=jnp.asarray(table.y).at[:n].set(made.subset.labels(key, y)))
+        found["train"] = View(seen, made.subset.train(key, y))
         if made.subset.valid is not None:
-            found["valid"] = made.subset.valid(key, y)
-        return {**spans, **found}
+            found["valid"] = View(table, made.subset.valid(key, y))
+        return found
 
     def objective(made: Recipe, examples: Batch | Table) -> Objective:
         if isinstance(made.loss, Objective):
@@ -146,7 +155,7 @@ def make_lane(
         example = jax.tree.map(lambda a: a[:1], table.x)
         params, model_state = as_arrays(made.model.init(stream_key(key, "init"), example))
         if (normalize := called(hp, 0).normalize) is not None:
-            model_state["inputs"] = normalize.fit(take_all(table, rows(made, key, table)["train"]))
+            model_state["inputs"] = normalize.fit(take_all(views(made, key, table)["train"]))
         opt_state = as_arrays(made.optimizer.init(params))
         averages = {name: average.init(params) for name, average in made.averages.items()}
         stops, plateau = made.early_stopping, None if made.plateau is None else _plateau.start()
@@ -187,31 +196,11 @@ def make_lane(
         fed: Batch | None = None,
     ) -> tuple[TrainState, Count]:
         made = resolve(hp, start)
-        pool = rows(made, key, table)["train"]
-        known = made.batch_size == batch_size if isinstance(made.batch_size, int) else False
-        known = known and isinstance(pool.size, int)
-        size = pool.size if isinstance(pool.size, int) else n
-        if isinstance(pool.size, int) and batch_size > size:
-            reason = f"the subset has {size} training examples"
-            raise InputError("batch_size", batch_size, reason, "Use at most as many.")
-        per_epoch = steps_per_epoch(size, batch_size)
-
-        def drawn(i: Count, order: Any) -> tuple[Any, Batch]:
-            epoch, position = (start + i) // per_epoch, (start + i) % per_epoch
-            # One condition for all lanes, so that it stays a condition under vmap: the epoch's order is drawn once.
-            order = jax.lax.cond((position == 0) | (i == 0), lambda: epoch_order(key, epoch, size), lambda: order)
-            return order, take_batch(table, order, position, batch_size, pool.rows)
-
-        def padded(i: Count, order: Any) -> tuple[Any, Batch]:
-            return order, take_padded(table, key, start + i, pool, made.batch_size, batch_size)
-
-        def given(i: Count, order: Any) -> tuple[Any, Batch]:
-            return order, jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False), fed)
-
-        next_batch: Any = padded if fed is None else given
-        nothing: Any = None
-        if fed is None and known:
-            next_batch, nothing = drawn, jnp.zeros(size, jnp.int32)
+        if fed is None:
+            view = views(made, key, table)["train"]
+            next_batch, carried = _from_table(key, view, n, made.batch_size, batch_size, start)
+        else:
+            next_batch, carried = _from_host(fed)
 
         def body(i: Count, carry: Any) -> Any:
             state, order, first_bad = carry
@@ -224,19 +213,19 @@ def make_lane(
             return state, order, jnp.where(bad, t + 1, first_bad)
 
         # A loop with a traced number of turns is never unrolled: bits do not depend on how a run is cut into segments.
-        carry = (state, nothing, jnp.array(0))
+        carry = (state, carried, jnp.array(0))
         state, _, first_bad = jax.lax.fori_loop(0, length, body, carry)
         return state, first_bad
 
-    def evaluate(made: Recipe, params: PyTree, model_state: PyTree, table: Table, span: Span) -> Metrics:
+    def evaluate(made: Recipe, params: PyTree, model_state: PyTree, view: View) -> Metrics:
         metrics = made.all_metrics(classification=classes is not None)
-        of_batch = objective(made, table)
+        of_batch = objective(made, view.table)
         apply = in_evaluation(made.model).apply
         unused = jax.random.key(0)
 
         def body(i: Count, carry: Any) -> Any:
             states, (total, seen) = carry
-            batch = take_slice(table, span, i, EVALUATION_BATCH)
+            batch = take_slice(view, i, EVALUATION_BATCH)
             outputs, _ = apply(params, model_state, batch.x, key=unused, train=False)
             weight = jnp.ones(EVALUATION_BATCH) if batch.weight is None else batch.weight
             states = {name: m.update(states[name], outputs, batch.y, weight) for name, m in metrics.items()}
@@ -245,10 +234,67 @@ def make_lane(
 
         zero = jnp.zeros(())
         states = {name: m.init() for name, m in metrics.items()}
-        states, (total, seen) = jax.lax.fori_loop(0, -(-span.size // EVALUATION_BATCH), body, (states, (zero, zero)))
+        states, (total, seen) = jax.lax.fori_loop(
+            0, -(-view.span.size // EVALUATION_BATCH), body, (states, (zero, zero))
+        )
         return {"loss": total / seen} | {name: m.compute(states[name]) for name, m in metrics.items()}
 
-    return Lane(init, step, segment, evaluate, resolve, rows, objective, spans, facts)
+    return Lane(init, step, segment, evaluate, resolve, views, objective, spans, facts)
+
+
+NextBatch = Callable[[Count, Any], tuple[Any, Batch]]
+"""From the number of an update in its segment, and what is carried from batch to batch, to that and the batch."""
+
+
+def _from_table(
+    key: Key, view: View, n: int, batch_size: ScalarLike, padded: int, start: Count
+) -> tuple[NextBatch, Any]:
+    """Returns how a segment's batches are drawn from the table, and what is carried at first.
+
+    Args:
+      key: key of the seed.
+      view: the examples to train on.
+      n: size of the training split.
+      batch_size: examples per update, may be traced.
+      padded: of trials that differ in it, the most.
+      start: updates done before.
+
+    Raises:
+      ValueError: there are fewer examples than a batch has.
+    """
+    table, pool = view
+    size = pool.size if isinstance(pool.size, int) else n
+    if isinstance(pool.size, int) and padded > size:
+        reason = f"the subset has {size} training examples"
+        raise InputError("batch_size", padded, reason, "Use at most as many.")
+    per_epoch = steps_per_epoch(size, padded)
+
+    def drawn(i: Count, order: Any) -> tuple[Any, Batch]:
+        epoch, position = (start + i) // per_epoch, (start + i) % per_epoch
+        # One condition for all lanes, so that it stays a condition under vmap: the epoch's order is drawn once.
+        order = jax.lax.cond((position == 0) | (i == 0), lambda: epoch_order(key, epoch, size), lambda: order)
+        return order, take_batch(table, order, position, padded, pool.rows)
+
+    def at_any_size(i: Count, nothing: Any) -> tuple[Any, Batch]:
+        return nothing, take_padded(table, key, start + i, pool, batch_size, padded)
+
+    def by_rule(i: Count, nothing: Any) -> tuple[Any, Batch]:
+        return nothing, take_drawn(table, key, start + i, pool, batch_size, padded)
+
+    if pool.draw is not None:
+        return by_rule, None
+    if isinstance(batch_size, int) and isinstance(pool.size, int):
+        return drawn, jnp.zeros(size, jnp.int32)
+    return at_any_size, None
+
+
+def _from_host(fed: Batch) -> tuple[NextBatch, Any]:
+    """Returns how a segment's batches are taken from those that the host has sent, and what is carried at first."""
+
+    def given(i: Count, nothing: Any) -> tuple[Any, Batch]:
+        return nothing, jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False), fed)
+
+    return given, None
 
 
 @jax.custom_batching.custom_vmap

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxtune._errors import InputError
 from jaxtune._types import Array, ExampleFn, Key, PyTree, Scalar
-from jaxtune.data._batches import Batch, weighted_mean
+from jaxtune.data.batches._table import Batch, weighted_mean
 from jaxtune.losses import softmax_cross_entropy, squared_error
 from jaxtune.models import Model
 from jaxtune.penalties import Penalty

@@ -33,7 +33,7 @@ class Recipe:
       optimizer: any Optax gradient transformation, built from traced hyperparameters as they are. It is given the loss
         as `value=`.
       batch_size: examples per update: an int, or traced, `jt.traced([16, 32, 64])`: then all lanes are as wide as the
-        largest, and what is beyond a trial's own size weighs nothing.
+        largest, on which the last bits of a trial depend, and what is beyond its own size weighs nothing.
       loss: `loss(outputs, y)`, one value per example, of which the mean is taken; or a `jt.Objective`. None:
         `jt.losses.softmax_cross_entropy` for integer labels, `jt.losses.squared_error` for floats.
       penalty: a penalty or a tuple of penalties, which are added to the loss.

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jaxtune import _check
 from jaxtune._errors import InputError
 from jaxtune._types import Array, Float, Int, Key
-from jaxtune.data._batches import make_table
 from jaxtune.data._splits import Splits
+from jaxtune.data._stream import Stream
+from jaxtune.data.batches._table import make_table
 from jaxtune.training._boundary import advance
 from jaxtune.training._facts import batch_size_of, default_eval_every, evaluation_steps, facts_of
 from jaxtune.training._lane import Form, Metrics, make_lane
@@ -61,6 +62,9 @@ def train(
     eval_every = default_eval_every(steps) if eval_every is None else _check.count("eval_every", eval_every)
     if eval_every > steps:
         raise InputError("eval_every", eval_every, f"it is more than the {steps} steps", "Evaluate at least once.")
+    if isinstance(data.train, Stream):
+        cure = "Use jt.run, or train on data.train.sample."
+        raise InputError("data", "a jt.data.Stream", "this trains on what is on the device as a whole", cure)
     table, spans = make_table(data)
     batch_size = batch_size_of(recipe, hp, data, steps)
     form = Form(patches=jax.default_backend() == "cpu", own_inputs=False)

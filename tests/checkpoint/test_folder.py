@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import tempfile
 
 import jax
 import numpy as np
@@ -45,14 +46,14 @@ def _refuse(*args, **kwargs):
 
 def test_a_folder_that_is_missing_or_empty_is_free(tmp_path):
     (tmp_path / "empty").mkdir()
-    assert RunFolder(tmp_path / "empty").check(FINGERPRINT) is False
-    assert RunFolder(tmp_path / "missing" / "deep").check(FINGERPRINT) is False
+    assert RunFolder(tmp_path / "empty").check(FINGERPRINT) == "empty"
+    assert RunFolder(tmp_path / "missing" / "deep").check(FINGERPRINT) == "empty"
     assert not (tmp_path / "missing").exists()
 
 
 def test_the_finished_run_of_this_experiment_is_found(tmp_path):
     _finished(tmp_path)
-    assert RunFolder(str(tmp_path)).check({"seeds": (0, 1), **FINGERPRINT}) is True
+    assert RunFolder(str(tmp_path)).check({"seeds": (0, 1), **FINGERPRINT}) == "finished"
 
 
 def test_a_file_is_refused(tmp_path):
@@ -76,16 +77,15 @@ def test_another_experiment_is_refused_with_what_differs(tmp_path):
         RunFolder(tmp_path).check({**FINGERPRINT, "steps": 20, "seeds": [0]})
 
 
-def test_an_unfinished_run_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="holds an unfinished run of this experiment.*force=True"):
-        _begun(tmp_path).check(FINGERPRINT)
+def test_an_unfinished_run_is_known_as_such(tmp_path):
+    assert _begun(tmp_path).check(FINGERPRINT) == "unfinished"
 
 
 def test_numbers_of_numpy_are_recorded_and_recognized(tmp_path):
     fingerprint = {"steps": np.int64(10), "seeds": np.array([0, 1])}
     folder = _finished(tmp_path, fingerprint)
     assert folder.record()["fingerprint"] == {"steps": 10, "seeds": [0, 1]}
-    assert folder.check(fingerprint) is True
+    assert folder.check(fingerprint) == "finished"
 
 
 def test_the_record_says_what_was_run_and_where(tmp_path):
@@ -130,8 +130,7 @@ def test_results_that_cannot_be_written_leave_an_unfinished_run_and_no_traces(tm
         folder.finish(fail, [(TREE, TRIALS)])
     assert not folder.results.exists() and not [n for n in _names(tmp_path) if n.startswith(".")]
     assert folder.record()["finished"] is False
-    with pytest.raises(ValueError, match="unfinished"):
-        folder.check(FINGERPRINT)
+    assert folder.check(FINGERPRINT) == "unfinished"
 
 
 @pytest.mark.parametrize("crash", [0, 1, 2])
@@ -228,7 +227,7 @@ def test_there_is_no_record_where_there_is_no_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("place", "name"), [(pathlib.Path, "mkdir"), (_folder.tempfile, "mkdtemp"), (os, "replace"), (os, "fsync")]
+    ("place", "name"), [(pathlib.Path, "mkdir"), (tempfile, "mkdtemp"), (os, "replace"), (os, "fsync")]
 )
 def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, monkeypatch, place, name):
     monkeypatch.setattr(place, name, _refuse)
@@ -242,7 +241,7 @@ def test_a_run_that_cannot_be_removed_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="which cannot be written to"):
         RunFolder(tmp_path).begin(FINGERPRINT, {})
     monkeypatch.undo()
-    assert RunFolder(tmp_path).check(FINGERPRINT) is True
+    assert RunFolder(tmp_path).check(FINGERPRINT) == "finished"
 
 
 def test_a_folder_below_a_file_is_refused(tmp_path):

@@ -110,3 +110,32 @@ def test_a_split_is_an_arrays():
 def test_sizes_of_the_digits():
     splits = jt.data.load("digits")
     assert [len(getattr(splits, part)) for part in PARTS] == [1078, 360, 359]
+
+
+def test_no_group_is_in_two_splits():
+    groups = np.array([f"patient {i}" for i in np.random.default_rng(0).integers(0, 40, 500)])
+    splits = from_arrays(np.arange(500.0)[:, None], np.arange(500) % 2, groups=groups, seed=3)
+    parts = [splits.train, splits.valid, splits.test]
+    seen = [set(part.groups) for part in parts]
+    assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
+    assert sum(map(len, seen)) == 40 and sum(map(len, parts)) == 500
+    np.testing.assert_allclose([len(part) / 500 for part in parts], [0.6, 0.2, 0.2], atol=0.04)
+    for part in parts:
+        np.testing.assert_array_equal(groups[part.x[:, 0].astype(int)], part.groups)
+    other = from_arrays(np.arange(500.0)[:, None], np.arange(500) % 2, groups=groups, seed=4)
+    assert set(other.train.groups) != seen[0]
+    half = from_arrays(np.arange(500.0)[:, None], np.zeros(500), groups=groups, fractions=(0.3, 0.1, 0.1))
+    np.testing.assert_allclose(len(half.train), 150, atol=20)
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ([1, 2], "each of 10 examples is in one group"),
+        (np.ones(10), "float64"),
+        ([1] * 5 + [2] * 5, "leave a split empty"),
+    ],
+)
+def test_groups_that_cannot_be_used(groups, message):
+    with pytest.raises(ValueError, match=f"`groups`.*{message}"):
+        from_arrays(np.arange(10.0), np.arange(10.0), groups=groups)

@@ -104,6 +104,7 @@ def test_kernels_are_chosen_and_layers_stay_named():
         with_weight_norm(nn.Dense(3), where=lambda path, leaf: False).init(KEY, X)
 
 
+@pytest.mark.slow
 def test_both_are_lanes_of_a_run():
     def recipe(hp):
         inner = jt.models.MLP((8,), hp.run.outputs, batch_norm=True)

@@ -72,6 +72,7 @@ def windows(draw):
     return (*map(sum, zip(least, more, strict=True)),), window, dilation, dict(strides=strides, padding=padding)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, **SETTINGS)
 @given(
     windows(),
@@ -86,6 +87,7 @@ def test_convolution_and_its_gradients_are_those_of_lax(drawn, batch, channels, 
     assert_same_values_and_gradients(ft.partial(convolve, **options), ft.partial(lax_convolve, **options), x, kernel)
 
 
+@pytest.mark.slow
 @settings(max_examples=16, **SETTINGS)
 @given(windows(), st.integers(1, 3), st.integers(1, 3))
 def test_max_pooling_and_its_gradients_are_those_of_lax(drawn, batch, channels):

@@ -68,6 +68,7 @@ def test_equals_optax_within_rounding(name):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), ours, theirs)
 
 
+@pytest.mark.slow
 def test_all_kinds_are_lanes_of_one_program():
     kinds = [kind for kind, _ in (EXACT | CLOSE).values()]
     stacked = jax.tree.map(lambda *leaves: jnp.array(leaves), *kinds)

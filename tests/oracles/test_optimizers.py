@@ -203,6 +203,7 @@ def test_weights_of_an_exponential_average():
     np.testing.assert_allclose(optim.ewa(jnp.full(30, 7.0), 0.9), np.full(30, 7.0), rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_softmax_by_numbers():
     logits, target = jnp.array([[5.0, 2.0, -1.0, 3.0]]), np.array([0])
     p = np.exp(-np.array([float(jt.losses.softmax_cross_entropy(logits, np.array([k]))[0]) for k in range(4)]))

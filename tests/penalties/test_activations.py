@@ -139,6 +139,7 @@ def test_representations_become_sparse(name):
     assert "train_penalty_l2" in result.dataset
 
 
+@pytest.mark.slow
 def test_convolutional_models_on_the_fast_path():
     def recipe(hp):
         sparse = activity_l2(hp.strength, "Conv_0", through=nn.relu)

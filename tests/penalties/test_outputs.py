@@ -49,7 +49,7 @@ def linear_by_hand(data, strength, lr, steps, batch_size, weights=None):
     x, y = np.asarray(data.train.x, np.float64), np.asarray(data.train.y, np.float64)
     w, b = (np.asarray(a, np.float64) for a in START)
     for t in range(steps):
-        order = np.asarray(jt.data._batches.epoch_order(KEY, jnp.int32(t * batch_size // n), n))
+        order = np.asarray(jt.data.batches._table.epoch_order(KEY, jnp.int32(t * batch_size // n), n))
         rows = order[(t * batch_size) % n :][:batch_size]
         u = np.ones(len(rows)) if weights is None else weights[rows]
         residual = x[rows] @ w + b - y[rows]

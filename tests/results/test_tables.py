@@ -282,3 +282,79 @@ def test_best_of_drawn_arms_says_what_was_drawn():
     found = _result(made).best("valid_loss")
     assert found.hyperparameters["lr"] == made.dataset["lr"].sel(arm=found.arm["arm"]).item()
     assert f"lr={found.hyperparameters['lr']:.4g}" in str(found)
+
+
+def folds_cube():
+    """Returns 2 values of `l2` by 5 folds by 3 seeds, one trial lost."""
+    rng = np.random.default_rng(0)
+    valid = (
+        rng.normal(1.0, 0.1, (2, 1, 3, 3))
+        + rng.normal(0, 0.3, (1, 5, 1, 1))
+        + np.array([0.0, 0.4])[:, None, None, None]
+    )
+    status = np.full((2, 5, 3), "finished")
+    status[1, 2, 0] = "diverged"
+    coordinates = {"l2": ("l2", [0.0, 1e-3]), "fold": ("fold", range(5))}
+    return cubes.cube(coordinates, ["l2", "fold"], valid, status=status)
+
+
+def corrected(values):
+    """Returns mean, interval and p by the formula, with SciPy's t."""
+    k = len(values)
+    error = values.std(ddof=1) * np.sqrt(1 / k + 1 / (k - 1))
+    low, high = stats.t.interval(0.95, k - 1, loc=values.mean(), scale=error)
+    return values.mean(), low, high, 2 * stats.t.sf(abs(values.mean() / error), k - 1)
+
+
+def test_folds_are_the_repeats_that_intervals_are_over():
+    made = folds_cube()
+    table = _result(made).summary("valid_loss", folds="fold")
+    assert table.index.tolist() == [0.0, 1e-3] and table.index.names == ["l2"]
+    means = np.nanmean(made.kept, axis=2)
+    for row, values, lost in zip(table.itertuples(), means, (0, 1), strict=True):
+        mean, low, high, _ = corrected(values)
+        np.testing.assert_allclose([row.mean, row.low, row.high, row.n, row.lost], [mean, low, high, 5, lost])
+    assert "cover the choice of the data" in table.attrs["note"]
+
+
+def test_arms_are_compared_seed_by_seed_in_each_fold():
+    made = folds_cube()
+    table = _result(made).compare("valid_loss", dict(l2=0.0), folds="fold")
+    mean, low, high, p = corrected(np.nanmean(made.kept[1] - made.kept[0], axis=1))
+    (row,) = table.itertuples()
+    np.testing.assert_allclose(
+        [row.difference, row.low, row.high, row.p, row.p_holm, row.pairs, row.lost], [mean, low, high, p, p, 5, 1]
+    )
+    assert list(table.columns) == ["difference", "low", "high", "p", "p_holm", "pairs", "lost"]
+    assert "paired by fold" in table.attrs["note"] and "corrected likewise" in table.attrs["note"]
+
+
+def test_a_lost_trial_does_not_tilt_a_fold():
+    valid = np.zeros((2, 3, 3, 3)) + np.arange(3.0)[:, None]  # two arms alike, seeds that differ
+    status = np.full((2, 3, 3), "finished")
+    status[1, :, 2] = "diverged"
+    coordinates = {"l2": ("l2", [0.0, 1e-3]), "fold": ("fold", range(3))}
+    made = cubes.cube(coordinates, ["l2", "fold"], valid, status=status)
+    (row,) = _result(made).compare("valid_loss", dict(l2=0.0), folds="fold").itertuples()
+    assert (row.difference, row.low, row.high, row.p, row.lost) == (0, 0, 0, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(dict(folds="seed"), "`folds` is 'seed'"), (dict(folds="fold", method="bootstrap"), "alone")],
+)
+def test_folds_that_are_no_axis_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        _result(folds_cube()).compare("valid_loss", dict(l2=0.0), **options)
+
+
+def test_what_is_held_out_is_validation():
+    result = _result(folds_cube())
+    for call in (
+        lambda: result.summary("test_loss", folds="fold"),
+        lambda: result.compare("test_loss", dict(l2=0.0), folds="fold"),
+    ):
+        with pytest.raises(ValueError, match="`metric` is 'test_loss': the folds are validation splits"):
+            call()
+    with pytest.raises(ValueError, match="arms are compared within each fold"):
+        result.compare("valid_loss", dict(l2=0.0, fold=1), folds="fold")

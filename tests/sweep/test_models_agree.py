@@ -12,6 +12,8 @@ from problems import digits
 import jaxtune as jt
 from jaxtune.models import as_model
 
+pytestmark = pytest.mark.slow
+
 DATA = digits()
 HIDDEN = 24
 

@@ -75,7 +75,7 @@ def test_another_experiment_is_refused_with_what_differs(finished, other, part):
         jt.load(out, other())
 
 
-def test_an_unfinished_run_is_refused_and_can_be_replaced(tmp_path, monkeypatch):
+def test_an_unfinished_run_is_continued_or_replaced(tmp_path, monkeypatch):
     out = tmp_path / "run"
 
     def interrupted(*args, **kwargs):
@@ -86,12 +86,15 @@ def test_an_unfinished_run_is_refused_and_can_be_replaced(tmp_path, monkeypatch)
         with pytest.raises(KeyboardInterrupt):
             jt.run(experiment(), out=out)
     assert not json.loads((out / "run.json").read_text())["finished"]
-    with pytest.raises(ValueError, match="unfinished run.*force=True"):
-        jt.run(experiment(), out=out)
-    with pytest.raises(ValueError, match="unfinished"):
+    with pytest.raises(ValueError, match="unfinished run. Run the experiment again, which goes on"):
         jt.load(out)
+    with pytest.raises(ValueError, match="another experiment"):
+        jt.run(experiment(steps=9), out=out)
+    with pytest.raises(ValueError, match="`keep` is None: the unfinished run .* was begun with keep='all'"):
+        jt.run(experiment(), out=out, keep=None)
+    assert (jt.run(experiment(), out=out).dataset["status"] == "finished").all()
+    assert json.loads((out / "run.json").read_text())["finished"] and not (out / ".lock").exists()
     assert (jt.run(experiment(), out=out, force=True).dataset["status"] == "finished").all()
-    assert json.loads((out / "run.json").read_text())["finished"]
 
 
 def test_what_is_no_run_folder_is_refused(tmp_path):

@@ -11,6 +11,8 @@ from problems import digits
 import jaxtune as jt
 from jaxtune._keys import stream_key
 
+pytestmark = pytest.mark.slow
+
 ROWS = digits(train=600, valid=400, test=400)
 
 

@@ -3,10 +3,13 @@
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from scipy import stats
 from theory.linear_models import curvature, fitted, full_batch, linear, weights
 
 import jaxtune as jt
+
+pytestmark = pytest.mark.slow
 
 RNG = np.random.default_rng(0)
 N = 64

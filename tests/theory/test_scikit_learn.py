@@ -8,6 +8,8 @@ from theory.linear_models import curvature, fitted, full_batch, linear, nesterov
 
 import jaxtune as jt
 
+pytestmark = pytest.mark.slow
+
 STRENGTHS = [0.01, 0.1, 1.0]
 
 

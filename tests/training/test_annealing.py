@@ -50,11 +50,13 @@ def test_noise_that_ends_leaves_the_later_updates_alone():
     def noisy(hp):
         return jt.data.augment.noise(hp.scale * jnp.where(hp.step < hp.end, 1.0, 0.0))
 
-    space = jt.grid(scale=[0.0, 1.0], end=[0.0, 3.0])
+    space = jt.grid(scale=[0.0, 1.0], end=[0.0, 3.0, 99.0])
     result = jt.run(jt.Experiment(recipe_of(augment=noisy), space, DATA, steps=6, seeds=2, eval_every=3))
     loss = result.dataset["train_loss"]
     assert_same_bits(loss.sel(scale=0.0, end=0.0).values, loss.sel(scale=1.0, end=0.0).values)
-    assert (loss.sel(scale=1.0, end=3.0) != loss.sel(scale=0.0, end=0.0)).all()
+    early, late = loss.sel(scale=1.0, end=3.0).values, loss.sel(scale=1.0, end=99.0).values
+    assert_same_bits(early[:, 0], late[:, 0])  # until then the same noise
+    assert (early[:, 1] != late[:, 1]).all() and (early != loss.sel(scale=0.0, end=0.0)).all()
 
 
 def test_noise_that_begins_late_changes_later_updates():

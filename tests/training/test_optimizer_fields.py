@@ -155,6 +155,7 @@ def test_gradient_noise_gets_its_key_from_the_seed():
     assert any((x != y).any() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(silent), strict=True))
 
 
+@pytest.mark.slow
 def test_kinds_of_optimizers_are_one_program():
     kinds = {
         "gd": jt.optim.gd_kind(),

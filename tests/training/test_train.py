@@ -77,6 +77,7 @@ def test_vmaps_over_hyperparameters_and_keys():
             np.testing.assert_allclose(together[i, j], one(keys[i], rates[j]), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_differentiates_by_hyperparameters_in_both_modes():
     def loss(lr):
         return jt.train(linear, KEY, {"lr": lr}, DATA, steps=6, eval_every=3)[1].metrics["valid_loss"][-1]

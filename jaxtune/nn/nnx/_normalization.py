@@ -1,5 +1,8 @@
 """Layers that normalize, with a learned scale and bias."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax.numpy as jnp
 from flax import nnx
 
@@ -76,16 +79,10 @@ class BatchNorm(_Learned):
         return self.learned(y)
 
 
-class LayerNorm(_Learned):
-    """Normalizes the features at each position; see `jaxtune.nn.layer_norm`.
+class _Normalizing(_Learned):
+    """A layer of `normalize(x, eps=eps)`."""
 
-    Args:
-      features: number of features.
-      eps: added to the variance, at least 0; may be traced.
-      use_scale: whether the result is multiplied by a learned scale.
-      use_bias: whether a learned bias is added.
-      rngs: not used; it is there for all layers to be built alike.
-    """
+    normalize: Callable[..., Any]
 
     def __init__(
         self,
@@ -102,10 +99,24 @@ class LayerNorm(_Learned):
 
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """Returns `x` normalized."""
-        return self.learned(fn.layer_norm(x, eps=self.eps))
+        return self.learned(self.normalize(x, eps=self.eps))
 
 
-class RMSNorm(_Learned):
+class LayerNorm(_Normalizing):
+    """Normalizes the features at each position; see `jaxtune.nn.layer_norm`.
+
+    Args:
+      features: number of features.
+      eps: added to the variance, at least 0; may be traced.
+      use_scale: whether the result is multiplied by a learned scale.
+      use_bias: whether a learned bias is added.
+      rngs: not used; it is there for all layers to be built alike.
+    """
+
+    normalize = staticmethod(fn.layer_norm)
+
+
+class RMSNorm(_Normalizing):
     """Divides the features at each position by their root mean square; see `jaxtune.nn.rms_norm`.
 
     Args:
@@ -116,6 +127,8 @@ class RMSNorm(_Learned):
       rngs: not used; it is there for all layers to be built alike.
     """
 
+    normalize = staticmethod(fn.rms_norm)
+
     def __init__(
         self,
         features: int,
@@ -125,13 +138,7 @@ class RMSNorm(_Learned):
         use_bias: bool = False,
         rngs: nnx.Rngs | None = None,
     ):
-        del rngs
-        self.eps = eps
-        self.learn(features, use_scale, use_bias)
-
-    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Returns `x` normalized."""
-        return self.learned(fn.rms_norm(x, eps=self.eps))
+        super().__init__(features, eps=eps, use_scale=use_scale, use_bias=use_bias, rngs=rngs)
 
 
 class GroupNorm(_Learned):
@@ -166,7 +173,7 @@ class GroupNorm(_Learned):
         return self.learned(fn.group_norm(x, self.groups, eps=self.eps))
 
 
-class InstanceNorm(_Learned):
+class InstanceNorm(_Normalizing):
     """Normalizes each feature over all positions of an example; see `jaxtune.nn.instance_norm`.
 
     Args:
@@ -177,19 +184,4 @@ class InstanceNorm(_Learned):
       rngs: not used; it is there for all layers to be built alike.
     """
 
-    def __init__(
-        self,
-        features: int,
-        *,
-        eps: ScalarLike = 1e-6,
-        use_scale: bool = True,
-        use_bias: bool = True,
-        rngs: nnx.Rngs | None = None,
-    ):
-        del rngs
-        self.eps = eps
-        self.learn(features, use_scale, use_bias)
-
-    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Returns `x` normalized."""
-        return self.learned(fn.instance_norm(x, eps=self.eps))
+    normalize = staticmethod(fn.instance_norm)

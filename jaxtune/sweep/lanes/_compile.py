@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxtune.data._batches import Table
+from jaxtune.data.batches._table import Table
 from jaxtune.sweep.programs._programs import Program
 
 COMPILER_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {

@@ -8,56 +8,34 @@ packed into fewer.
 
 import collections
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxtune._tree import is_key
 from jaxtune._types import PyTree
-from jaxtune.data._batches import Batch, Feed
+from jaxtune.data.batches._table import Table
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep.lanes._compile import Compiled
 from jaxtune.sweep.lanes._feed import Feeder
+from jaxtune.sweep.lanes._record import Outcome, Record
+from jaxtune.sweep.lanes._standing import Saving, Standing, with_keys, without_keys
 from jaxtune.sweep.programs._chunks import Chunk, lane_inputs, pack
 from jaxtune.sweep.programs._programs import Program
 from jaxtune.training import Status
-
-
-class Outcome(NamedTuple):
-    """What the trials of a program came to, with the leading axes (arms, seeds).
-
-    Attributes:
-      curves: metrics at each evaluation by name, shape (arms, seeds, evaluations).
-      finals: metrics on the test split by name, shape (arms, seeds).
-      status: numbers of `Status`, shape (arms, seeds).
-      best_step: updates done at the kept parameters.
-      first_bad_step: the first update whose loss was not finite, 0 if there was none.
-      not_finite: what was not, positions in `NOT_FINITE`.
-      variables: kept parameters and model state, each leaf of shape (arms * seeds, ...), or None.
-      segments: segments of chunks that were run.
-    """
-
-    curves: dict[str, np.ndarray]
-    finals: dict[str, np.ndarray]
-    status: np.ndarray
-    best_step: np.ndarray
-    first_bad_step: np.ndarray
-    not_finite: np.ndarray
-    variables: PyTree
-    segments: int
+from jaxtune.training._turns import Fed, Turns, turns_of
 
 
 def run_program(
     program: Program,
     experiment: Experiment,
     compiled: Sequence[Compiled],
-    ends: np.ndarray,
+    evaluations: np.ndarray,
     variables: bool,
     report: Callable[[int, int], None],
     at_once: int | None = None,
-    feed: Feed | None = None,
+    resumed: PyTree = None,
+    saving: Saving | None = None,
 ) -> Outcome:
     """Returns the outcome of all trials of a program.
 
@@ -65,39 +43,54 @@ def run_program(
       program: the program.
       experiment: what it is part of.
       compiled: its functions, for each device.
-      ends: the updates after which is evaluated, the last being all.
+      evaluations: the updates after which is evaluated, the last being all.
       variables: whether to fetch the kept variables.
       report: called with the numbers of updates made and of trials ended since the last call.
       at_once: most chunks under way; None is all.
-      feed: where training batches come from, if not from the table.
+      resumed: where an earlier run has stopped, as it was handed to `saving`; None begins.
+      saving: is handed where the trials stand, whenever it is due, as a tree that nobody changes any more.
     """
     seeds = experiment.seed_values
-    everyone = [(arm, seed) for arm in range(len(program.arms)) for seed in range(len(seeds))]
-    waiting = collections.deque(pack(everyone, program.shape))
-    most = at_once or len(waiting)
     stacked = experiment.space.stacked(program.arms)
-    record = _Record(program, len(seeds), len(ends), variables)
-    feeder = None if feed is None else Feeder(feed, ends)
+    record = Record(program, len(seeds), len(evaluations), variables)
+    standing = Standing(program, experiment, compiled[0].table)
+    under_way = [] if resumed is None else standing.restore(record, resumed)
+    known = {trial for chunk, *_ in under_way for trial, _ in chunk.lanes()}
+    everyone = [(arm, seed) for arm in range(len(program.arms)) for seed in range(len(seeds))]
+    new = [trial for trial in everyone if not record.ended[trial] and trial not in known]
+    waiting = collections.deque([*under_way, *((chunk, None, 0) for chunk in pack(new, program.shape))])
+    most = at_once or max(len(waiting), 1)
+    turns = turns_of(evaluations, None if program.feed is None else program.feed.most)
+    done = sum(turns.start(turn) * int(chunk.real.sum()) for chunk, _, turn in under_way)
+    report(done + int(evaluations[-1]) * int(record.ended.sum()), int(record.ended.sum()))
+    feeder = None if program.feed is None else Feeder(program.feed, turns)
     live: list[_RunningChunk] = []
-    segments = 0
 
     def start(chunk: Chunk, state: PyTree = None, turn: int = 0) -> _RunningChunk:
         return _RunningChunk(chunk, _least_busy(compiled, live), lane_inputs(chunk, stacked, seeds), state, turn)
 
     def advance(running: _RunningChunk) -> None:
-        running.advance(ends, None if feeder is None else feeder.batches(running.turn, running.on.device))
+        running.advance(turns, None if feeder is None else feeder.fed(running.turn, running.on.device))
 
     while waiting or live:
         while waiting and len(live) < most:
-            live.append(start(waiting.popleft()))
+            live.append(start(*waiting.popleft()))
             advance(live[-1])
-        segments += len(live)
-        under_way, live, partial, held, ending = live, [], [], [], []
-        for running in under_way:
+        record.segments += len(live)
+        saves = saving is not None and saving.due
+        if saves:
+            for chunk, state, turn in waiting:
+                if state is not None:  # it has been resumed, and waits for its turn
+                    standing.note(chunk, turn, state)
+        going, live, partial, held, ending = live, [], [], [], []
+        for running in going:
             before = running.n_running
-            record.segment(running, *running.fetch())
+            status, metrics = running.fetch()
+            record.segment(running.which, running.turn, turns, status, metrics)
+            if saves and running.n_running and running.turn < len(turns.ends):
+                standing.note(running.which, running.turn, running.state)
             report(before * running.length, before - running.n_running)
-            if running.n_running == 0 or running.turn == len(ends):
+            if running.n_running == 0 or running.turn == len(turns.ends):
                 running.finish(running.which.real)
                 ending.append(running)
             elif running.n_running < program.shape.lanes:
@@ -127,10 +120,23 @@ def run_program(
         if feeder is not None:
             feeder.forget([running.turn - 1 for running in live])
         for running in ending:
-            left = running.n_running if running.turn == len(ends) else 0
-            record.end(running)
+            left = running.n_running if running.turn == len(turns.ends) else 0
+            record.end(running.which, running.wanted, *running.ended())
             report(0, left)
-    return record.outcome(segments)
+        if saves and saving is not None:
+            saving.save(standing.take(record))
+    if saving is not None:
+        saving.close(standing.take(record))
+    return record.outcome()
+
+
+def ended_outcome(
+    program: Program, experiment: Experiment, table: Table, evaluations: np.ndarray, variables: bool, stood: PyTree
+) -> Outcome:
+    """Returns the outcome of a program all of whose trials had ended; nothing is run."""
+    record = Record(program, len(experiment.seed_values), len(evaluations), variables)
+    Standing(program, experiment, table).restore(record, stood)
+    return record.outcome()
 
 
 class _RunningChunk:
@@ -152,10 +158,10 @@ class _RunningChunk:
         """Lanes, copies apart, that were running when last fetched."""
         return int(self.running.sum())
 
-    def advance(self, ends: np.ndarray, fed: Batch | None) -> None:
+    def advance(self, turns: Turns, fed: Fed | None) -> None:
         """Dispatches the next segment, on batches from the host or from the table."""
-        start = int(ends[self.turn - 1]) if self.turn else 0
-        self.length = int(ends[self.turn]) - start
+        start = turns.start(self.turn)
+        self.length = int(turns.ends[self.turn]) - start
         self.turn += 1
         numbers = jax.device_put((np.int32(start), np.int32(self.length)), self.on.device)
         self.state, *self._pending = self.on.advance(self._seeds, self.state, self.on.table, self._hp, *numbers, fed)
@@ -183,74 +189,22 @@ class _RunningChunk:
         self._seeds, self._hp, self.state = jax.device_put((self._seeds, self._hp, self.state), compiled.device)
 
 
-class _Record:
-    """The results of a program's trials, filled in as they come."""
-
-    def __init__(self, program: Program, n_seeds: int, evaluations: int, variables: bool):
-        shape = (len(program.arms), n_seeds)
-        self._names = program.functions.metric_names
-        self._curves = np.full((len(self._names["advance"]), *shape, evaluations), np.nan, np.float32)
-        self._finals = np.full((len(self._names["finish"]), *shape), np.nan, np.float32)
-        self._status = np.full(shape, Status.RUNNING, np.int8)
-        self._counters = np.zeros((*shape, 3), np.int64)
-        self._keeps, self._variables = variables, None
-
-    def segment(self, running: _RunningChunk, status: np.ndarray, metrics: np.ndarray) -> None:
-        for (arm, seed), place in running.which.lanes():
-            self._status[arm, seed] = status[place]
-            self._curves[:, arm, seed, running.turn - 1] = metrics[(slice(None), *place)]
-
-    def end(self, running: _RunningChunk) -> None:
-        variables, counters, metrics = running.ended()
-        host = jax.device_get(variables) if self._keeps else None
-        n_arms, n_seeds = self._status.shape
-        if self._keeps and self._variables is None:
-            self._variables = jax.tree.map(lambda a: np.empty((n_arms * n_seeds, *a.shape[2:]), a.dtype), host)
-        for (arm, seed), place in running.which.lanes(running.wanted):
-            self._finals[:, arm, seed] = metrics[(slice(None), *place)]
-            self._counters[arm, seed] = counters[place]
-            for kept, leaf in zip(jax.tree.leaves(self._variables), jax.tree.leaves(host), strict=True):
-                kept[arm * n_seeds + seed] = leaf[place]
-
-    def outcome(self, segments: int) -> Outcome:
-        self._status[self._status == Status.RUNNING] = Status.FINISHED
-        self._finals[:, self._status == Status.DIVERGED] = np.nan
-        return Outcome(
-            curves=dict(zip(self._names["advance"], self._curves, strict=True)),
-            finals=dict(zip(self._names["finish"], self._finals, strict=True)),
-            status=self._status,
-            best_step=self._counters[..., 0],
-            first_bad_step=self._counters[..., 1],
-            not_finite=self._counters[..., 2],
-            variables=self._variables,
-            segments=segments,
-        )
-
-
 def gather_lanes(chunks: Sequence[Chunk], sources: Sequence[_RunningChunk]) -> list[PyTree]:
     """Returns the states of chunks whose lanes are now in others, as host arrays."""
     places = {trial: (i, place) for i, source in enumerate(sources) for trial, place in source.which.lanes()}
     kinds = sources[0].state
-    states = jax.device_get([jax.tree.map(_without_keys, source.state) for source in sources])
+    states = jax.device_get([jax.tree.map(without_keys, source.state) for source in sources])
 
     def state_of(chunk: Chunk) -> PyTree:
         rows = zip(chunk.arms.tolist(), chunk.seeds.tolist(), strict=True)
         lanes = [[places[arm, seed] for arm in row] for row, seed in rows]
 
         def gathered(kind: Any, *leaves: Any) -> Any:
-            found = np.array([[leaves[i][p] for i, p in row] for row in lanes])
-            if is_key(kind):
-                return jax.random.wrap_key_data(jnp.asarray(found), impl=jax.random.key_impl(kind))
-            return found
+            return with_keys(kind, np.array([[leaves[i][p] for i, p in row] for row in lanes]))
 
         return jax.tree.map(gathered, kinds, *states)
 
     return [state_of(chunk) for chunk in chunks]
-
-
-def _without_keys(a: Any) -> Any:
-    """Returns random keys, which an optimizer may keep, as numbers."""
-    return jax.random.key_data(a) if is_key(a) else a
 
 
 def _by_turn(chunks: Sequence[_RunningChunk]) -> list[list[_RunningChunk]]:

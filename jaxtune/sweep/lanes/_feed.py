@@ -1,36 +1,35 @@
-"""Batches from the host: made and sent to the devices while these compute on the batches before."""
+"""Batches from the host: made while the devices compute on the batches before."""
 
 import concurrent.futures
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
-import numpy as np
 
-from jaxtune.data._batches import Batch, Feed, longest_segment
+from jaxtune.data.batches._feed import Feed
+from jaxtune.training._turns import Fed, Turns
 
 
 class Feeder:
-    """Hands out the batches of each segment on each device.
+    """Hands out the batches of each call of a program on each device.
 
-    One thread makes the next segment while the devices are at work on this one; a segment is made once, and sent once to
+    One thread makes those of the next call while the devices are at work on this one; they are made once, and sent once to
     each device.
 
     Args:
       feed: where the batches come from.
-      ends: the updates after which segments end.
+      turns: the calls.
     """
 
-    def __init__(self, feed: Feed, ends: np.ndarray):
-        self._feed, self._ends = feed, ends
-        self._longest = longest_segment(feed, ends)
+    def __init__(self, feed: Feed, turns: Turns):
+        self._feed, self._turns = feed, turns
         self._pool = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         self._made: dict[int, Any] = {}
-        self._sent: dict[tuple[int, jax.Device], Batch] = {}
+        self._sent: dict[tuple[int, jax.Device], Fed] = {}
 
-    def batches(self, turn: int, device: jax.Device) -> Batch:
-        """Returns the batches of a segment on a device; makes the next one in the meantime."""
-        for wanted in range(turn, min(turn + 2, len(self._ends))):
+    def fed(self, turn: int, device: jax.Device) -> Fed:
+        """Returns the batches of a call on a device; makes those of the next in the meantime."""
+        for wanted in range(turn, min(turn + 2, len(self._turns.ends))):
             if wanted not in self._made:
                 self._made[wanted] = self._pool.submit(self._make, wanted)
         if (turn, device) not in self._sent:
@@ -38,18 +37,12 @@ class Feeder:
         return self._sent[turn, device]
 
     def forget(self, turns: Sequence[int]) -> None:
-        """Drops all segments but those of these turns and the ones after them."""
+        """Drops all batches but those of these calls and the ones after them."""
         keep = {t + i for t in turns for i in (0, 1)}
         self._made = {t: made for t, made in self._made.items() if t in keep}
-        self._sent = {place: batch for place, batch in self._sent.items() if place[0] in keep}
+        self._sent = {place: sent for place, sent in self._sent.items() if place[0] in keep}
 
-    def _make(self, turn: int) -> Batch:
-        start = int(self._ends[turn - 1]) if turn else 0
-        batches = self._feed.segment(start, int(self._ends[turn]) - start)
-
-        def fill(shape: Any, a: Any) -> np.ndarray:
-            full = np.zeros(shape.shape, shape.dtype)
-            full[: len(a)] = a
-            return full
-
-        return jax.tree.map(fill, self._longest, batches)
+    def _make(self, turn: int) -> Fed:
+        start = self._turns.start(turn)
+        batches = self._feed.segment(start, int(self._turns.ends[turn]) - start, self._turns.longest)
+        return Fed(batches, cast(Any, self._turns.measured[turn]))

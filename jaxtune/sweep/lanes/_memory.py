@@ -1,13 +1,13 @@
 """How many bytes a run holds, and how many chunks may be under way at once."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
 
 from jaxtune._errors import InputError
+from jaxtune._machine import free_memory
+from jaxtune._tree import size_bytes
 from jaxtune.sweep.programs._chunks import ChunkShape
 from jaxtune.sweep.programs._programs import Program
 
@@ -16,6 +16,10 @@ _SHARE = 0.5
 
 _MOST = 32
 """Chunks under way per device: enough to keep it busy while the host reads results, more would only hold memory."""
+
+
+_PIECES = 3
+"""Of a stream, what each device accounts for: batches in use, batches sent ahead, and its part of what the host reads."""
 
 
 class Memory(NamedTuple):
@@ -85,13 +89,13 @@ class Memory(NamedTuple):
             )
 
 
-def predict_memory(program: Program, seeds: int, data: int, devices: int, budget: int, kept: int) -> Memory:
+def predict_memory(program: Program, seeds: int, table: int, devices: int, budget: int, kept: int) -> Memory:
     """Returns what a program will hold, on as many devices as have room for a chunk each.
 
     Args:
       program: the program.
       seeds: number of seeds.
-      data: bytes of the data.
+      table: bytes of the data that is on each device.
       devices: number of devices there are.
       budget: bytes that may be taken.
       kept: bytes of the variables that are kept of all programs.
@@ -100,7 +104,7 @@ def predict_memory(program: Program, seeds: int, data: int, devices: int, budget
     memory = Memory(
         chunk=lanes * program.probe.state_bytes,
         work=lanes * program.probe.work_bytes,
-        data=data,
+        data=table + (0 if program.fed is None else _PIECES * size_bytes(program.fed)),
         kept=kept,
         budget=budget,
         chunks=chunks,
@@ -121,40 +125,7 @@ def memory_budget(devices: Sequence[jax.Device]) -> int:
     stats = [d.memory_stats() or {} for d in devices] if devices[0].platform != "cpu" else []
     if stats and all("bytes_limit" in s for s in stats):
         return int(_SHARE * sum(s["bytes_limit"] - s.get("bytes_in_use", 0) for s in stats))
-    return int(_SHARE * _free())
-
-
-def _free() -> int:
-    """Returns the bytes that this process may still take, by the system's and the container's account."""
-    known = [n for n in (_available(), _left_in_group()) if n is not None]
-    return min(known) if known else 4 * 2**30
-
-
-def _available() -> int | None:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-        return None
-    except OSError:  # not Linux: what is installed, for what is free cannot be asked
-        names = getattr(os, "sysconf_names", {})
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if "SC_PHYS_PAGES" in names else None
-
-
-def _left_in_group() -> int | None:
-    """Returns what the control group leaves, which is what a container is given."""
-    pairs = [("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")]
-    for limit, used in pairs:
-        try:
-            root = Path("/sys/fs/cgroup")
-            most, now = (root / limit).read_text().strip(), (root / used).read_text().strip()
-            statistics = dict(line.split() for line in (root / used).with_name("memory.stat").read_text().splitlines())
-            # Pages of files that were read count as used, and are given back when asked for.
-            cached = int(statistics.get("total_inactive_file", statistics.get("inactive_file", 0)))
-            return None if most == "max" else max(0, int(most) - int(now) + cached)
-        except (OSError, ValueError):
-            continue
-    return None
+    return int(_SHARE * free_memory())
 
 
 def si(value: float, unit: str) -> str:

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxtune._types import PyTree
-from jaxtune.data._batches import Batch, Table
+from jaxtune.data.batches._table import Table
 from jaxtune.training._boundary import advance, finish
 from jaxtune.training._lane import Lane
+from jaxtune.training._turns import Fed
 
 Trial = tuple[int, int]
 """A position among the program's arms and one among the experiment's seeds."""
@@ -85,7 +86,7 @@ class ChunkFunctions(NamedTuple):
     Attributes:
       init: `init(seeds, table, hp) -> state`.
       advance: `advance(seeds, state, table, hp, start, length, fed) -> (state, status, metrics)`, metrics stacked in
-        front in the order of their names; the given state is consumed; `fed` is None or the segment's batches.
+        front in the order of their names; the given state is consumed; `fed` is None or what the host has sent.
       finish: `finish(seeds, state, table, hp) -> (params, model_state, counters, metrics)`; counters are best step,
         first bad step and what was not finite.
       metric_names: filled in when `advance` and `finish` are traced.
@@ -170,7 +171,7 @@ def lower(
     shape: ChunkShape,
     hp: PyTree,
     table: Table,
-    fed: Batch | None = None,
+    fed: Fed | None = None,
     device: jax.Device | None = None,
 ) -> tuple[Any, Any, Any]:
     """Returns the three functions of a chunk lowered for a device.
@@ -180,7 +181,7 @@ def lower(
       shape: the chunk shape.
       hp: shapes of one lane's traced hyperparameters.
       table: all examples.
-      fed: shapes of the batches of a segment, if they come from the host.
+      fed: shapes of what the host sends, if batches come from there.
       device: where they will run; None lowers for the default device.
     """
     sharding = None if device is None else jax.sharding.SingleDeviceSharding(device)

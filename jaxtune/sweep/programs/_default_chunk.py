@@ -10,10 +10,10 @@ _WIDEST = 1024
 def default_chunk(told: Probe, platform: str, arms: int, seeds: int, devices: int) -> ChunkShape:
     """Returns the chunk shape of a program.
 
-    On a CPU it follows from the program alone, for shapes change bits. Where a step draws random numbers, four arms share
-    the draws of one seed; where it convolves, the patches of its inputs. Else there are four seeds of one arm, so that
-    any four trials fill a chunk. On an accelerator the lanes are as wide as the experiment, so that each device gets one
-    chunk.
+    On a CPU it follows from the program alone, for shapes change bits. Where it convolves, each trial runs by itself:
+    lanes side by side share little but room in the cache. Else, where a step draws random numbers, four arms share the
+    draws of one seed; and where it does not, there are four seeds of one arm, so that any four trials fill a chunk. On an
+    accelerator the lanes are as wide as the experiment, so that each device gets one chunk.
 
     Args:
       told: what a lane's trace tells of the program.
@@ -23,7 +23,9 @@ def default_chunk(told: Probe, platform: str, arms: int, seeds: int, devices: in
       devices: number of devices.
     """
     if platform == "cpu":
-        return ChunkShape(4, 1) if told.draws or told.convolves else ChunkShape(1, 4)
+        if told.convolves:
+            return ChunkShape(1, 1)
+        return ChunkShape(4, 1) if told.draws else ChunkShape(1, 4)
     if not told.draws:
         return ChunkShape(1, _even(-(-arms * seeds // devices), _WIDEST))
     wide = _even(arms, _WIDEST)

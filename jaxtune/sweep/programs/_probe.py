@@ -21,11 +21,12 @@ import optax
 from jaxtune import _check
 from jaxtune._errors import InputError, JaxtuneError, StaticHyperparameterError
 from jaxtune._tree import is_key, path_name, size_bytes
-from jaxtune.data._batches import Batch, Table, take_batch
+from jaxtune.data.batches._table import Batch, Table, take_batch
 from jaxtune.models import replaceable
 from jaxtune.sweep.programs import _jaxpr
 from jaxtune.sweep.space._axis import Axis
 from jaxtune.training import Lane, Objective, Recipe, TrainState, advance
+from jaxtune.training._turns import Fed
 
 _FLAX_LAYERS = (
     "/flax/linen/stochastic.py",
@@ -63,7 +64,9 @@ class Probe(NamedTuple):
     modes: dict[str, Any]
 
 
-def probe(lane: Lane, axes: Sequence[Axis], example: Mapping[str, Any], table: Table, batch_size: int) -> Probe:
+def probe(
+    lane: Lane, axes: Sequence[Axis], example: Mapping[str, Any], table: Table, batch: Batch, fed: Fed | None = None
+) -> Probe:
     """Returns what one lane of a program tells.
 
     Args:
@@ -71,7 +74,8 @@ def probe(lane: Lane, axes: Sequence[Axis], example: Mapping[str, Any], table: T
       axes: the traced axes.
       example: traced hyperparameters of one arm, as Python values.
       table: all examples.
-      batch_size: examples per update.
+      batch: shapes of the examples of an update.
+      fed: shapes of what the host sends, if batches come from there.
 
     Raises:
       StaticHyperparameterError: a traced hyperparameter is used as a Python number.
@@ -81,17 +85,16 @@ def probe(lane: Lane, axes: Sequence[Axis], example: Mapping[str, Any], table: T
     hp = abstract({a.name: a.stacked([0]) for a in axes})
 
     try:
-        closed, out = jax.make_jaxpr(ft.partial(_whole, lane, {}), return_shape=True)(hp, key, shapes)
+        closed, out = jax.make_jaxpr(ft.partial(_whole, lane, {}), return_shape=True)(hp, key, shapes, fed)
     except Exception as error:
         if isinstance(error, JaxtuneError) and not isinstance(error, StaticHyperparameterError):
             raise
-        raise _named(error, lane, example, shapes, key, hp) from error
+        raise _named(error, lane, example, (key, shapes, fed), hp) from error
     used = _jaxpr.used_inputs(closed)[: len(jax.tree.leaves(hp))]
     owners = [path[0].key for path, _ in jax.tree_util.tree_leaves_with_path(hp)]
     names = frozenset(name for name, u in zip(owners, used, strict=True) if u)
 
     _check_state(out[0])
-    batch = _batch(lane, shapes, batch_size)
     _check_objective(lane, hp, out[0], batch, key)
     # Without what nothing depends on, such as the initializers of an NNX module that is built anew.
     step = _jaxpr.live(jax.make_jaxpr(lane.step)(key, np.int32(0), out[0], batch, hp))
@@ -110,11 +113,11 @@ def probe(lane: Lane, axes: Sequence[Axis], example: Mapping[str, Any], table: T
     )
 
 
-def _whole(lane: Lane, fixed: Mapping[str, Any], hp: Mapping[str, Any], key: Any, table: Table) -> Any:
+def _whole(lane: Lane, fixed: Mapping[str, Any], hp: Mapping[str, Any], key: Any, table: Table, fed: Any) -> Any:
     """Returns what a lane's init and a first segment with its evaluation return."""
     hp = {**fixed, **hp}
     state = lane.init(key, table, hp)
-    return state, advance(lane, key, state, table, hp, np.int32(0), np.int32(1))
+    return state, advance(lane, key, state, table, hp, np.int32(0), np.int32(1), fed)
 
 
 def _check_state(state: TrainState) -> None:
@@ -145,15 +148,13 @@ def _check_objective(lane: Lane, hp: Any, state: TrainState, batch: Batch, key: 
             raise InputError("loss", "a jt.Objective", reason, "Average with batch.weight where it is not None.")
 
 
-def check_ranges(lane: Lane, settings: Sequence[Mapping[str, Any]], table: Table, batch_size: int) -> None:
+def check_ranges(lane: Lane, settings: Sequence[Mapping[str, Any]], batch: Batch) -> None:
     """Traces the model with hyperparameters as plain Python numbers, so that components see and check them.
 
     Raises:
       ValueError: a component refuses a number, or an infinity that no component takes to mean "off".
     """
-    shapes = jax.eval_shape(lambda t: t, table)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    batch = _batch(lane, shapes, batch_size)
     for hp in settings:
         with _check.collect_infinities() as accepted:
             made = lane.resolve(hp)
@@ -179,13 +180,13 @@ def abstract(stacked: Mapping[str, Any]) -> dict[str, Any]:
     return {k: jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), v) for k, v in stacked.items()}
 
 
-def _batch(lane: Lane, shapes: Table, batch_size: int) -> Batch:
-    n = int(lane.spans["train"].size)
-    return jax.eval_shape(lambda t: take_batch(t, jnp.arange(n, dtype=jnp.int32), np.int32(0), batch_size), shapes)
+def batch_shapes(table: Table, n: int, batch_size: int) -> Batch:
+    """Returns the shapes of an update's examples, of n in the table."""
+    return jax.eval_shape(lambda t: take_batch(t, jnp.arange(n, dtype=jnp.int32), np.int32(0), batch_size), table)
 
 
 def _named(
-    error: Exception, lane: Lane, example: Mapping[str, Any], shapes: Table, key: Any, hp: Mapping[str, Any]
+    error: Exception, lane: Lane, example: Mapping[str, Any], given: tuple[Any, ...], hp: Mapping[str, Any]
 ) -> Exception:
     """Returns the error that names the traced hyperparameters at fault, or the error itself if there are none."""
 
@@ -193,7 +194,7 @@ def _named(
         rest = {k: v for k, v in hp.items() if k not in fixed}
 
         try:
-            jax.eval_shape(ft.partial(_whole, lane, fixed), rest, key, shapes)
+            jax.eval_shape(ft.partial(_whole, lane, fixed), rest, *given)
         except Exception as error:
             return not isinstance(error, JaxtuneError) or isinstance(error, StaticHyperparameterError)
         return False

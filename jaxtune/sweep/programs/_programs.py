@@ -3,7 +3,7 @@
 import dataclasses
 import functools as ft
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -11,14 +11,18 @@ import numpy as np
 
 from jaxtune._errors import InputError, JaxtuneError
 from jaxtune.checkpoint import text_hash
-from jaxtune.data._batches import Batch, Feed, Table, longest_segment, make_table, steps_per_epoch
+from jaxtune.data._stream import Stream
+from jaxtune.data.batches._feed import Feed, feed_of
+from jaxtune.data.batches._table import Table, make_table, steps_per_epoch
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep.programs._chunks import ChunkFunctions, ChunkShape, chunk_functions, count_chunks, lower
 from jaxtune.sweep.programs._default_chunk import default_chunk
-from jaxtune.sweep.programs._probe import Probe, abstract, check_ranges, probe
+from jaxtune.sweep.programs._probe import Probe, abstract, batch_shapes, check_ranges, probe
 from jaxtune.sweep.programs._use import check_use
 from jaxtune.training._facts import batch_size_of, default_eval_every, evaluation_steps, facts_of
 from jaxtune.training._lane import PLAIN, Form, Lane, make_lane
+from jaxtune.training._recipe import Recipe
+from jaxtune.training._turns import Fed, fed_shapes, turns_of
 
 Convolution = Literal["patches", "native"]
 """How convolutions are computed: as patches times a matrix, or by XLA's own operation."""
@@ -57,6 +61,8 @@ class Program:
       probe: what a lane's trace tells.
       shape: how many arms and seeds run together.
       convolution: how convolutions are computed, None where there are none.
+      feed: where its batches come from if they are streamed, or None.
+      fed: shapes of what is sent at a time, or None.
       functions: the jitted functions of a chunk.
       lowered: the functions of a chunk, lowered for the default device.
       lower: returns them lowered for another one.
@@ -69,6 +75,8 @@ class Program:
     probe: Probe
     shape: ChunkShape
     convolution: Convolution | None
+    feed: Feed | None
+    fed: Fed | None
     functions: ChunkFunctions
     lowered: tuple[Any, ...]
     lower: Callable[[jax.Device], tuple[Any, ...]]
@@ -102,7 +110,7 @@ class Built(NamedTuple):
     eval_every: int
 
 
-def build(experiment: Experiment, layout_of: LayoutOf, feed: Feed | None = None) -> Built:
+def build(experiment: Experiment, layout_of: LayoutOf) -> Built:
     """Returns the programs of an experiment, traced and lowered.
 
     A program whose recipe raises something that is not jaxtune's own verdict is a failure; if all do, it is raised.
@@ -112,16 +120,15 @@ def build(experiment: Experiment, layout_of: LayoutOf, feed: Feed | None = None)
     """
     groups = _groups(experiment)
     table, spans = make_table(experiment.data)
-    steps = _steps(experiment, [arm for arms in groups for arm in _extremes(experiment, arms)])
+    steps = _steps(experiment, [arm for arms in groups for arm in _differing_in_size(experiment, arms)])
     eval_every = experiment.eval_every or default_eval_every(steps)
-    fed = None if feed is None else longest_segment(feed, evaluation_steps(steps, eval_every))
     programs: list[Program] = []
     failures: list[Failure] = []
     first: Exception | None = None
     for arms in groups:
         static = experiment.space.static_labels(arms[0])
         try:
-            programs.append(_program(experiment, arms, table, spans, steps, layout_of(static), fed))
+            programs.append(_program(experiment, arms, table, spans, steps, eval_every, layout_of(static)))
         except JaxtuneError:
             raise
         except Exception as error:
@@ -171,20 +178,27 @@ def _steps(experiment: Experiment, arms: Sequence[int]) -> int:
 
 
 def _program(
-    experiment: Experiment, arms: list[int], table: Table, spans: Any, steps: int, layout: Layout, fed: Batch | None
+    experiment: Experiment, arms: list[int], table: Table, spans: Any, steps: int, eval_every: int, layout: Layout
 ) -> Program:
     space, data = experiment.space, experiment.data
     values = space.values(arms[0])
     axes = [a for a in space.axes if a.traced]
-    extremes = _extremes(experiment, arms)
-    batch_size = max(batch_size_of(experiment.recipe, space.values(arm), data, steps) for arm in extremes)
+    sized = _differing_in_size(experiment, arms)
+    sizes = {batch_size_of(experiment.recipe, space.values(arm), data, steps) for arm in sized}
+    batch_size = max(sizes)
     facts = facts_of(data, steps, batch_size)
     static = {a.name: values[a.name] for a in space.axes if not a.traced}
     given = (experiment.recipe, static, facts, spans, batch_size, data.classes)
     plain = make_lane(*given)
-    settings = [{a.name: space.values(arm)[a.name] for a in axes} for arm in extremes]
-    check_ranges(plain, settings, table, batch_size)
-    told = probe(plain, axes, {a.name: values[a.name] for a in axes}, table, batch_size)
+    feed, fed = None, None
+    if isinstance(data.train, Stream):
+        feed = feed_of(data.train, batch_size, data.classes)
+        fed = fed_shapes(feed.example, turns_of(evaluation_steps(steps, eval_every), feed.most))
+        _check_stream(plain, abstract({a.name: a.stacked([0]) for a in axes}), sizes)
+    settings = [{a.name: space.values(arm)[a.name] for a in axes} for arm in _extremes(experiment, arms)]
+    batch = batch_shapes(table, len(data.train), batch_size) if feed is None else feed.example
+    check_ranges(plain, settings, batch)
+    told = probe(plain, axes, {a.name: values[a.name] for a in axes}, table, batch, fed)
 
     platform = jax.default_backend()
     fit = (len(arms), len(experiment.seed_values), jax.local_device_count())
@@ -203,10 +217,30 @@ def _program(
         probe=told,
         shape=shape,
         convolution=convolution if told.convolves else None,
+        feed=feed,
+        fed=fed,
         functions=functions,
         lowered=lower_for(jax.local_devices()[0]),
         lower=lower_for,
     )
+
+
+def _check_stream(lane: Lane, hp: dict[str, Any], sizes: Collection[int]) -> None:
+    """Refuses what needs the training examples of each trial, where all trials see the same."""
+    reason = "training examples are streamed, and all trials see the same batches"
+    cure = "Make it static, a program for each value, or pass more memory."
+    made: list[Recipe] = []
+    jax.eval_shape(lambda hp: made.append(lane.resolve(hp)), hp)
+    if isinstance(made[0].batch_size, jax.core.Tracer):
+        raise InputError("batch_size", sorted(sizes), reason, cure)
+    if made[0].subset is not None:
+        raise InputError("subset", "a jt.data.Subset", reason, "Stream the subset itself, or pass more memory.")
+
+
+def _differing_in_size(experiment: Experiment, arms: Sequence[int]) -> Sequence[int]:
+    """Returns the arms of a program among which batch sizes may differ: one, unless a traced axis has whole numbers."""
+    leaves = [leaf for a in experiment.space.axes if a.traced for leaf in jax.tree.leaves(a.stacked([0]))]
+    return arms if any(np.issubdtype(leaf.dtype, np.integer) for leaf in leaves) else arms[:1]
 
 
 def _extremes(experiment: Experiment, arms: Sequence[int]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Chunks on devices: packing, waves, batches from the host."""
+"""Chunks on devices: packing, waves."""
 
 import jax
 import numpy as np
@@ -8,7 +8,6 @@ from asserts import assert_same_bits
 from problems import OFF, digits
 
 import jaxtune as jt
-from jaxtune.data._batches import Batch, Feed
 from jaxtune.sweep import ChunkShape
 from jaxtune.sweep.lanes._compile import compile_program
 from jaxtune.sweep.lanes._execute import run_program
@@ -66,6 +65,7 @@ SOME_STOP = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOME_STOP)
 def test_packing_saves_segments_and_changes_no_bit(name):
     recipe, space = SOME_STOP[name]
@@ -93,47 +93,6 @@ def test_a_trial_beside_others_that_stop_has_the_bits_it_has_alone():
     assert_same_bits(many.variables(**point, seed=4), one.variables(**point, seed=4))
     curves = [r.dataset["valid_loss"].sel({**point, "seed": 4}).values for r in (many, one)]
     assert_same_bits(*curves)
-
-
-def linear(hp):
-    return jt.Recipe(jt.models.MLP((), hp.run.outputs), optimizer=optax.sgd(hp.lr), batch_size=16)
-
-
-def test_batches_from_the_host_train_as_numpy_does():
-    data, asked = digits(), []
-
-    def segment(start, length):
-        asked.append((start, length))
-        rows = np.stack([np.random.default_rng(t).choice(64, 16, replace=False) for t in range(start, start + length)])
-        return Batch(data.train.x[rows], data.train.y[rows], None)
-
-    example = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), segment(0, 1))
-    asked.clear()
-    rates, ends = [0.1, 0.5], np.array([4, 8, 10])
-    experiment = jt.Experiment(linear, jt.grid(lr=rates), data, steps=10, seeds=2, eval_every=4)
-    feed = Feed(segment, example)
-    built = build(experiment, lambda static: Layout(), feed)
-    (program,) = built.programs
-    outcomes = []
-    for devices in (1, 2):
-        compiled = compile_program(program, built.table, jax.devices()[:devices])
-        outcomes.append(run_program(program, experiment, compiled, ends, True, lambda *_: None, feed=feed))
-    assert_same_bits(*map(everything, outcomes))
-    assert asked == [(0, 4), (4, 4), (8, 2)] * 2
-
-    start = jt.run(jt.Experiment(linear, jt.grid(lr=[0.0]), data, steps=1, seeds=2))
-    for row, (lr, seed) in enumerate((lr, seed) for lr in rates for seed in (0, 1)):
-        params = start.variables(lr=0.0, seed=seed).params["Dense_0"]
-        w, b = np.float64(params["kernel"]), np.float64(params["bias"])
-        for t in range(10):
-            batch = segment(t, 1)
-            x, y = np.float64(batch.x[0].reshape(16, -1)), np.eye(10)[batch.y[0]]
-            scores = np.exp(x @ w + b)
-            error = (scores / scores.sum(1, keepdims=True) - y) / 16
-            w, b = w - lr * x.T @ error, b - lr * error.sum(0)
-        got = jax.tree.map(lambda a, row=row: a[row], outcomes[0].variables[0])["Dense_0"]
-        np.testing.assert_allclose(got["kernel"], w, atol=2e-6)
-        np.testing.assert_allclose(got["bias"], b, atol=2e-6)
 
 
 def noisy(hp):

@@ -33,6 +33,7 @@ def memory_for(chunks):
     return memory.fixed + int((chunks + 0.5) * memory.chunk)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_does_not_fit_runs_in_waves_with_the_same_bits():
     small = memory_for(3)
     plan = jt.plan(experiment(), memory=small)

@@ -3,12 +3,11 @@
 import os
 from pathlib import Path
 
-import numpy as np
-
 from jaxtune._errors import InputError
-from jaxtune.data import _tfds
-from jaxtune.data._load import OFFLINE
-from jaxtune.data._splits import Arrays, split
+from jaxtune.data._arrays import Arrays
+from jaxtune.data._splits import Splits, split
+from jaxtune.data.sources import _tfds
+from jaxtune.data.sources._load import OFFLINE
 
 
 def prepare(name: str, data_dir: str | os.PathLike[str], *, seed: int = 0) -> Path:
@@ -29,10 +28,6 @@ def prepare(name: str, data_dir: str | os.PathLike[str], *, seed: int = 0) -> Pa
     root = Path(data_dir).absolute()
     if (root / name).exists():
         raise InputError("data_dir", str(root), f"it holds {name} already", "Choose another folder, or delete that.")
-    splits = split(Arrays(*OFFLINE[name]()), seed, (0.6, 0.2, 0.2))
-
-    def columns(part: Arrays) -> dict[str, np.ndarray]:
-        return {"x": part.x, "y": part.y}
-
-    parts = {"train": columns(splits.train), "validation": columns(splits.valid), "test": columns(splits.test)}
-    return _tfds.write(name, root, parts, classes=splits.classes)
+    parts = split(Arrays(*OFFLINE[name]()), seed, (0.6, 0.2, 0.2))
+    columns = {n: {"x": p.x, "y": p.y} for n, p in zip(("train", "validation", "test"), parts, strict=True)}
+    return _tfds.write(name, root, columns, classes=Splits(*parts).classes)

@@ -16,7 +16,13 @@ _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 
 def from_npz(
-    path: str | os.PathLike[str], *, x: str = "x", y: str = "y", weight: str | None = None, **options: Any
+    path: str | os.PathLike[str],
+    *,
+    x: str = "x",
+    y: str = "y",
+    weight: str | None = None,
+    groups: str | None = None,
+    **options: Any,
 ) -> Splits:
     """Returns the arrays of an `.npz` file, split as by `jt.data.from_arrays`.
 
@@ -25,17 +31,20 @@ def from_npz(
       x: name of the inputs in it.
       y: name of the labels or targets.
       weight: name of the weights, if there are any.
+      groups: name of the groups, if there are any.
       **options: `seed`, `fractions`, `classes` of `jt.data.from_arrays`.
 
     Raises:
       ValueError: it cannot be read, holds no such array, or one of objects.
     """
     file = _existing(path)
-    names = {"x": x, "y": y} | ({} if weight is None else {"weight": weight})
+    names = {"x": x, "y": y, "weight": weight, "groups": groups}
     found: dict[str, np.ndarray] = {}
     try:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             for argument, name in names.items():
+                if name is None:
+                    continue
                 if name not in archive.files:
                     reason = f"{file.name} holds {', '.join(archive.files) or 'nothing'}"
                     raise InputError(argument, name, reason, "Choose one of these.")
@@ -49,7 +58,8 @@ def from_npz(
         raise _unreadable(file, error) from error
     except (OSError, zipfile.BadZipFile, AttributeError, EOFError, TypeError) as error:
         raise _unreadable(file, error) from error
-    return from_arrays(found["x"], found["y"], weight=found.get("weight"), **options)
+    given = {"weight": found.get("weight"), "groups": found.get("groups"), **options}
+    return from_arrays(found["x"], found["y"], **given)
 
 
 def from_csv(
@@ -57,6 +67,8 @@ def from_csv(
     target: str,
     *,
     inputs: Sequence[str] | None = None,
+    regression: bool = False,
+    groups: str | None = None,
     separator: str = ",",
     **options: Any,
 ) -> Splits:
@@ -68,6 +80,8 @@ def from_csv(
       path: the file.
       target: the column that is y: whole numbers and texts are classes, other numbers targets.
       inputs: the columns that are x, shape (n, columns); None: all others.
+      regression: whether whole numbers are targets, too.
+      groups: the column that says which rows belong together, if there is one.
       separator: between the fields.
       **options: `seed`, `fractions`, `classes` of `jt.data.from_arrays`.
 
@@ -84,10 +98,10 @@ def from_csv(
         if len(row) != len(header):
             reason = f"line {line} has {len(row)} fields, the header has {len(header)}"
             raise InputError("path", str(file), reason, "Fix the line, or pass another `separator`.")
-    for name in [target, *(inputs or [])]:
-        if name not in header:
-            raise InputError("target" if name == target else "inputs", name, "there is no such column", f"Choose among: {', '.join(header)}.")  # fmt: skip
-    columns = [name for name in header if name != target] if inputs is None else list(inputs)
+    for argument, name in [("target", target), ("groups", groups), *(("inputs", name) for name in inputs or [])]:
+        if name is not None and name not in header:
+            raise InputError(argument, name, "there is no such column", f"Choose among: {', '.join(header)}.")
+    columns = [name for name in header if name not in (target, groups)] if inputs is None else list(inputs)
     x = np.empty((len(rows) - 1, len(columns)), np.float64)
     for j, name in enumerate(columns):
         place = header.index(name)
@@ -98,7 +112,17 @@ def from_csv(
                 reason = f"in line {line} it is no number"
                 cure = "Encode it as numbers, or leave the column out with `inputs`."
                 raise InputError(f"column {name}", row[place], reason, cure) from error
-    return from_arrays(x, _typed([row[header.index(target)].strip() for _, row in rows[1:]]), **options)
+
+    def texts(name: str) -> list[str]:
+        return [row[header.index(name)].strip() for _, row in rows[1:]]
+
+    y = _typed(texts(target))
+    if regression and y.dtype.kind not in "iuf":
+        reason = "with regression=True it has to be of numbers"
+        raise InputError("target", target, reason, "Choose another column, or leave out regression=.")
+    if groups is not None:
+        options["groups"] = np.array(texts(groups))
+    return from_arrays(x, y.astype(np.float64) if regression else y, **options)
 
 
 def from_folder(path: str | os.PathLike[str], *, size: tuple[int, int] | None = None, **options: Any) -> Splits:

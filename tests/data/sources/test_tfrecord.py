@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from jaxtune.data import _tfrecord
+from jaxtune.data.sources import _tfrecord
 
 RNG = np.random.default_rng(0)
 RECORDS = [RNG.bytes(n) for n in (0, 1, 300, 17, 700, 300)]

@@ -171,3 +171,25 @@ def test_shared_rows_are_counted():
     x[place[splits.test.x[0].tobytes()]] = splits.train.x[3]
     with pytest.warns(UserWarning, match="2 of valid also in train, 1 of test also in train"):
         from_arrays(x, Y)
+
+
+def test_a_table_of_groups_and_of_whole_targets(tmp_path):
+    lines = [f"{i},{i * i % 7 + 3},{i % 6}" for i in range(30)]
+    (tmp_path / "a.csv").write_text("\n".join(["x,price,shop", *lines]))
+    splits = from_csv(tmp_path / "a.csv", "price", regression=True, groups="shop")
+    assert splits.classes is None and splits.train.y.dtype == np.float32 and splits.train.x.shape[1] == 1
+    for part in (splits.train, splits.valid, splits.test):
+        x = part.x[:, 0].astype(int)
+        np.testing.assert_array_equal(part.y, x * x % 7 + 3)
+        np.testing.assert_array_equal(part.groups, (x % 6).astype(str))
+    with pytest.raises(ValueError, match="`groups` is 'town': there is no such column"):
+        from_csv(tmp_path / "a.csv", "price", groups="town")
+    (tmp_path / "b.csv").write_text("x,y\n1,a\n2,b")
+    with pytest.raises(ValueError, match="`target` is 'y': with regression=True"):
+        from_csv(tmp_path / "b.csv", "y", regression=True)
+
+
+def test_an_archive_with_groups(tmp_path):
+    np.savez(tmp_path / "a.npz", x=X, y=Y, who=np.arange(30) // 3)
+    splits = from_npz(tmp_path / "a.npz", groups="who")
+    assert not set(splits.train.groups) & set(splits.test.groups)

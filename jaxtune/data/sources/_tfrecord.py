@@ -8,6 +8,7 @@ import functools as ft
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,6 +42,68 @@ def records(path: Path, start: int = 0, stop: int | None = None) -> Iterator[byt
             block = []
         at, number = end + 4, number + 1
     yield from _checked(path, block)
+
+
+class Records(NamedTuple):
+    """The records of some files, by their number, from any thread.
+
+    Attributes:
+      paths: the files.
+      places: file, offset, length and number in the file of each record, shape (records, 4).
+    """
+
+    paths: Sequence[Path]
+    places: np.ndarray
+
+    def read(self, i: int) -> bytes:
+        """Returns a record, having checked it.
+
+        Raises:
+          ValueError: it is damaged, or the file is shorter than it was.
+        """
+        file, offset, length, number = self.places[i].tolist()
+        with self.paths[file].open("rb") as opened:
+            opened.seek(offset)
+            data = opened.read(length + 4)
+        if len(data) < length + 4:
+            raise _damaged(self.paths[file], number, "the file ends within it")
+        ((check,), part) = struct.unpack_from("<I", data, length), data[:length]
+        return next(_checked(self.paths[file], [(number, part, check)]))
+
+
+def indexed(parts: Sequence[tuple[Path, int, int | None]]) -> Records:
+    """Returns random access to records of some files, each from one number to another; of a record only its length is read.
+
+    Raises:
+      ValueError: a file ends within a record, or a length is damaged.
+    """
+    places: list[tuple[int, int, int, int]] = []
+    for which, (path, start, stop) in enumerate(parts):
+        heads: list[bytes] = []
+        size, at, ending = path.stat().st_size, 0, False
+        with path.open("rb") as opened:
+            while at < size and (stop is None or len(heads) < stop):
+                opened.seek(at)
+                head = opened.read(12)
+                ending = len(head) < 12
+                if ending:
+                    break
+                heads.append(head)
+                length = int.from_bytes(head[:8], "little")
+                ending = at + 16 + length > size
+                if ending:
+                    break
+                if len(heads) > start:
+                    places.append((which, at + 12, length, len(heads) - 1))
+                at += 16 + length
+        wrong = masked_crc([h[:8] for h in heads]) != np.array(
+            [struct.unpack("<I", h[8:])[0] for h in heads], np.uint32
+        )
+        if wrong.any():
+            raise _damaged(path, int(np.argmax(wrong)), "its length is not what was written")
+        if ending:
+            raise _damaged(path, len(heads) - (len(head) == 12), "the file ends within it")
+    return Records([path for path, *_ in parts], np.array(places, np.int64).reshape(-1, 4))
 
 
 def masked_crc(parts: Sequence[bytes]) -> np.ndarray:

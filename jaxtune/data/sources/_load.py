@@ -3,6 +3,7 @@
 import difflib
 import functools as ft
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 import numpy as np
 
 from jaxtune._errors import InputError, InputTypeError
-from jaxtune.data import _mlxtend, _sklearn, _tfds
-from jaxtune.data._splits import Arrays, Splits, split
+from jaxtune._machine import free_memory
+from jaxtune.data._arrays import Arrays
+from jaxtune.data._splits import Splits, split
+from jaxtune.data._stream import Stream
+from jaxtune.data.sources import _mlxtend, _sklearn, _tfds
 
 OFFLINE: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
     "digits": _sklearn.digits,
@@ -24,6 +28,10 @@ OFFLINE: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
 """Data sets that come with installed packages."""
 
 
+_SHARE = 0.25
+"""Of the free memory, what a training split may take: it is held on the host and by the devices."""
+
+
 def load(
     name: str | os.PathLike[str],
     *,
@@ -33,6 +41,7 @@ def load(
     target: str | None = None,
     seed: int = 0,
     fractions: Sequence[float] = (0.6, 0.2, 0.2),
+    stream: bool | None = None,
 ) -> Splits:
     """Returns a named data set, split. Images are float32 in [0, 1], labels int32.
 
@@ -57,6 +66,8 @@ def load(
       target: the feature that is y; None: the only label of a class, or what is called `y`, `label` or `target`.
       seed: fixes the split of a set that has none; stratified by class.
       fractions: shares of training, validation and test examples of such a set.
+      stream: whether the training split stays on disk, a `jt.data.Stream` from which batches are read as updates need
+        them. None: if it would take more than a quarter of the memory that is free, and a warning says so.
 
     Raises:
       ValueError: there is no such set, split or feature; or its files are missing or damaged.
@@ -70,11 +81,12 @@ def load(
     if not isinstance(name, (str, os.PathLike)):
         raise InputTypeError("name", name, "a data set has a name or a folder", "Pass 'digits', say.")
     if data_dir is None and name in OFFLINE:
-        for option, value in (("splits", splits), ("inputs", inputs), ("target", target)):
+        for option, value in (("splits", splits), ("inputs", inputs), ("target", target), ("stream", stream or None)):
             if value is not None:
                 reason = f"{name!r} is one set of examples without splits and features of their own"
-                raise InputError(option, value, reason, "Use `seed` and `fractions`.")
-        return split(Arrays(*OFFLINE[str(name)]()), seed, fractions)
+                cure = "Leave it out." if option == "stream" else "Use `seed` and `fractions`."
+                raise InputError(option, value, reason, cure)
+        return Splits(*split(Arrays(*OFFLINE[str(name)]()), seed, fractions))
     source = _tfds.open_folder(_folder(name, data_dir))
     y_name = _target(source, target)
     x_names = _inputs(source, inputs, y_name)
@@ -86,9 +98,42 @@ def load(
 
     chosen = _splits(source, splits)
     if len(chosen) == 1:
-        return split(part(chosen[0]), seed, fractions, source.labels.get(y_name))
-    train, valid, test = (part(piece) for piece in chosen)
-    return Splits(train, valid, test, source.labels.get(y_name))
+        if stream:
+            cure = "Pass three `splits`, such as ('train[:80%]', 'train[80%:90%]', 'train[90%:]')."
+            raise InputError("stream", stream, f"the set has the split {chosen[0]} alone, which is shuffled", cure)
+        return Splits(*split(part(chosen[0]), seed, fractions), source.labels.get(y_name))
+
+    def one(example: dict[str, Any]) -> tuple[Any, Any]:
+        x = {n: _plain(np.asarray(example[n]), n in source.images) for n in x_names}
+        return x if inputs is not None and not isinstance(inputs, str) else x[x_names[0]], example[y_name]
+
+    if stream is None:
+        stream = _is_too_large(source.bytes(chosen[0], [*x_names, y_name]))
+    train = Stream(_Examples(*source.access(chosen[0]), one)) if stream else part(chosen[0])
+    return Splits(train, part(chosen[1]), part(chosen[2]), source.labels.get(y_name))
+
+
+class _Examples:
+    """Random access to the pairs of a split on disk, which is what a stream takes for its source."""
+
+    def __init__(self, size: int, read: Callable[[int], dict[str, Any]], pair: Callable[[dict[str, Any]], Any]):
+        self._size, self._read, self._pair = size, read, pair
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, i: int) -> Any:
+        return self._pair(self._read(i))
+
+
+def _is_too_large(size: int) -> bool:
+    """Returns whether so many bytes are too much of the memory; warns if they are."""
+    limit = _SHARE * free_memory()
+    if size > limit:
+        said = f"{size / 1e9:.3g} GB, more than the {limit / 1e9:.3g} GB that are a quarter of the free memory"
+        message = f"the training split stays on disk, for it would take {said}: all trials will see the same batches"
+        warnings.warn(f"{message}; pass stream= to decide", stacklevel=3)
+    return size > limit
 
 
 def _folder(name: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None) -> Path:

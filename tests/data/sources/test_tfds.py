@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from asserts import assert_same_bits
-from data.test_tfrecord import framed
+from data.sources.test_tfrecord import framed
 from PIL import Image
 
 import jaxtune as jt
@@ -127,6 +127,15 @@ def test_both_formats_hold_the_same(root, tmp_path):
     np.testing.assert_array_equal(part.test.y, whole.test.y[-10:])
 
 
+def test_a_file_that_ends_between_two_records_is_refused(root, tmp_path):
+    folder = as_tfrecord(root / "digits", tmp_path / "digits")
+    (file,) = folder.glob("*-test.tfrecord-*")
+    length = int.from_bytes(file.read_bytes()[:8], "little") + 16
+    file.write_bytes(file.read_bytes()[length:])  # without its first record
+    with pytest.raises(ValueError, match="the split test has 359 examples, and its files hold 358"):
+        load(folder)
+
+
 def test_images_labels_and_features(pictures):
     folder, images = pictures
     data = load("pictures", data_dir=folder, inputs="picture", target="kind")
@@ -226,3 +235,68 @@ def test_mnist():
     assert data.train.x.shape == (2000, 28, 28, 1) and data.classes == 10
     assert abs(float(data.train.x.mean()) - 0.1307) < 0.003 and abs(float(data.train.x.std()) - 0.3081) < 0.003
     assert np.bincount(data.train.y).min() > 150
+
+
+@pytest.mark.parametrize("form", ["array_record", "tfrecord"])
+def test_a_split_on_disk_is_streamed_as_arrays_are(root, tmp_path, form):
+    import optax
+
+    folder = root / "digits" / "1.0.0" if form == "array_record" else as_tfrecord(root / "digits", tmp_path / "digits")
+    splits = ("train[100:300]", "validation", "test")
+    held, read = load(folder, splits=splits), load(folder, splits=splits, stream=True)
+    assert isinstance(read.train, jt.data.Stream) and len(read.train) == 200 and read.classes == 10
+
+    def recipe(hp):
+        return jt.Recipe(jt.models.MLP((), hp.run.outputs), optimizer=optax.sgd(hp.lr), batch_size=64)
+
+    results = [
+        jt.run(jt.Experiment(recipe, jt.grid(lr=[0.1]), data, steps=6, seeds=1, eval_every=6))
+        for data in (read, jt.data.Splits(jt.data.Stream(held.train), held.valid, held.test))
+    ]
+    assert_same_bits(*(r.variables(lr=0.1, seed=0).params for r in results))
+
+
+def test_images_are_streamed_as_floats(pictures):
+    folder, images = pictures
+    splits = ("train[:15]", "train[15:]", "test")
+    data = load("pictures", data_dir=folder, inputs="picture", target="kind", splits=splits, stream=True)
+    x, y, _ = data.train.take(np.array([7, 2]), 4)
+    np.testing.assert_array_equal(x, (images[[7, 2]] / np.float32(255)).astype(np.float32))
+    assert x.dtype == np.float32 and y.tolist() == [1, 2]
+
+
+def test_what_is_too_large_stays_on_disk_and_that_is_said(root, monkeypatch):
+    from jaxtune.data.sources import _load
+
+    size = 1078 * 4 * 65
+    monkeypatch.setattr(_load, "free_memory", lambda: 4 * size - 4)
+    with pytest.warns(UserWarning, match="the training split stays on disk, for it would take 0.00028 GB"):
+        assert isinstance(load("digits", data_dir=root).train, jt.data.Stream)
+    assert isinstance(load("digits", data_dir=root, stream=False).train, jt.data.Arrays)
+    monkeypatch.setattr(_load, "free_memory", lambda: 4 * size)
+    assert isinstance(load("digits", data_dir=root).train, jt.data.Arrays)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "short", "between records"])
+def test_a_damaged_file_is_found_when_it_is_streamed(root, tmp_path, damage):
+    folder = as_tfrecord(root / "digits", tmp_path / "digits")
+    (file,) = folder.glob("*-train.tfrecord-*")
+    whole = bytearray(file.read_bytes())
+    length = int.from_bytes(whole[:8], "little") + 16
+    if damage == "flipped":
+        whole[length * 3 + 40] ^= 1
+        match = "record 3 is damaged: its bytes are not what was written"
+    elif damage == "short":
+        del whole[-5:]
+        match = "record 1077 is damaged: the file ends within it"
+    else:
+        del whole[-length:]
+        match = "the split train has 1078 examples, and its files hold 1077"
+    file.write_bytes(whole)
+    with pytest.raises(ValueError, match=match):
+        load(folder, stream=True).train.take(np.arange(8), 10)
+
+
+def test_a_set_of_one_split_is_not_streamed(root):
+    with pytest.raises(ValueError, match="`stream` is True: .* without splits"):
+        load("digits", stream=True)

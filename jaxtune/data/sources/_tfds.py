@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxtune._errors import InputError
-from jaxtune.data import _tfrecord
+from jaxtune.data.sources import _tfrecord
 
 _BLOCK = 1024
 """Records that are decoded at a time."""
@@ -27,6 +27,9 @@ class Source(NamedTuple):
       labels: the names of those features that are labels of classes, with the number of classes.
       images: the names of those that are images.
       read: `read(split, names) -> arrays`, with splits such as `"train[:80%]"`.
+      access: `access(split) -> (size, example)`: random access to a split, `example(i)` being a dict of arrays.
+      bytes: `bytes(split, names) -> number`: what these features of a split take in numbers of 32 bits; 0 if their shapes
+        are not known.
     """
 
     folder: Path
@@ -35,6 +38,8 @@ class Source(NamedTuple):
     labels: dict[str, int]
     images: list[str]
     read: Callable[[str, Sequence[str]], dict[str, np.ndarray]]
+    access: Callable[[str], tuple[int, Callable[[int], dict[str, Any]]]]
+    bytes: Callable[[str, Sequence[str]], int]
 
 
 def default_folder() -> Path:
@@ -95,6 +100,16 @@ def open_folder(folder: Path) -> Source:
         with _quiet():
             return _read(builder, split, names)
 
+    def access(split: str) -> tuple[int, Callable[[int], dict[str, Any]]]:
+        with _quiet():
+            return _access(builder, split)
+
+    def size(split: str, names: Sequence[str]) -> int:
+        shapes: list[Any] = [getattr(features[name], "shape", None) for name in names]
+        if any(shape is None or None in shape for shape in shapes):
+            return 0
+        return _info(builder, split).num_examples * sum(4 * int(np.prod(shape)) for shape in shapes)
+
     return Source(
         folder,
         {name: split.num_examples for name, split in builder.info.splits.items()},
@@ -102,6 +117,8 @@ def open_folder(folder: Path) -> Source:
         {n: f.num_classes for n, f in features.items() if isinstance(f, kinds.ClassLabel)},
         [n for n, f in features.items() if isinstance(f, kinds.Image)],
         read,
+        access,
+        size,
     )
 
 
@@ -158,17 +175,10 @@ def write(name: str, data_dir: Path, splits: Mapping[str, Mapping[str, np.ndarra
 
 def _read(builder: Any, split: str, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Returns the arrays of a split, record by record."""
-    try:
-        info = builder.info.splits[split]
-    except Exception as error:  # TFDS raises what comes: KeyError, ValueError, AssertionError
-        known = ", ".join(builder.info.splits)
-        reason = f"it cannot be made of the splits {known}"
-        raise InputError("splits", split, reason, "Write 'train', 'train[:80%]' or 'train[1000:]', say.") from error
-    if info.num_examples == 0:
-        raise InputError("splits", split, "no example is in it", "Choose a larger part.")
-    is_tfrecord = builder.info.file_format.value == "tfrecord"
-    examples = _from_tfrecords(builder, info) if is_tfrecord else _from_source(builder, split)
+    info = _info(builder, split)
+    examples = _from_tfrecords(builder, info) if _is_tfrecord(builder) else _from_source(builder, split)
     columns: dict[str, np.ndarray] = {}
+    i = -1
     try:
         for i, example in enumerate(examples):
             for name in names:
@@ -179,12 +189,71 @@ def _read(builder: Any, split: str, names: Sequence[str]) -> dict[str, np.ndarra
                     reason = f"example {i} has shape {value.shape}, and those before {columns[name].shape[1:]}"
                     raise InputError(name, split, reason, "Bring them to one shape when you prepare the data set.")
                 columns[name][i] = value
+        if i + 1 < info.num_examples:  # a file that ends between two records
+            reason = f"the split {split} has {info.num_examples} examples, and its files hold {i + 1}"
+            raise InputError("folder", str(builder.data_dir), reason, "The file is damaged: prepare it anew.")
     except InputError:
         raise
     except Exception as error:  # decoders, protocol buffers and file readers raise what comes
-        reason = f"a record cannot be read ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
-        raise InputError("folder", str(builder.data_dir), reason, "The file is damaged: prepare it anew.") from error
+        raise _unreadable(builder, error) from error
     return columns
+
+
+def _access(builder: Any, split: str) -> tuple[int, Callable[[int], dict[str, Any]]]:
+    """Returns the size of a split, and a function from a number to an example."""
+    info = _info(builder, split)
+    if _is_tfrecord(builder):
+        parts = [
+            (Path(part.filename), part.skip, None if part.take < 0 else part.skip + part.take)
+            for part in info.file_instructions
+        ]
+        records = _tfrecord.indexed(parts)
+        size = len(records.places)
+
+        def read(i: int) -> Any:
+            return builder.info.features.deserialize_example_np(records.read(i))
+    else:
+        source = builder.as_data_source(split=split)
+        size, read = len(source), source.__getitem__
+    if size < info.num_examples:
+        reason = f"the split {split} has {info.num_examples} examples, and its files hold {size}"
+        raise InputError("folder", str(builder.data_dir), reason, "The file is damaged: prepare it anew.")
+
+    def example(i: int) -> dict[str, Any]:
+        try:
+            return read(i)
+        except InputError:
+            raise
+        except Exception as error:  # decoders, protocol buffers and file readers raise what comes
+            raise _unreadable(builder, error) from error
+
+    return size, example
+
+
+def _info(builder: Any, split: str) -> Any:
+    """Returns what TFDS says of a split.
+
+    Raises:
+      ValueError: there is none, or no example in it.
+    """
+    try:
+        info = builder.info.splits[split]
+    except Exception as error:  # TFDS raises what comes: KeyError, ValueError, AssertionError
+        known = ", ".join(builder.info.splits)
+        reason = f"it cannot be made of the splits {known}"
+        raise InputError("splits", split, reason, "Write 'train', 'train[:80%]' or 'train[1000:]', say.") from error
+    if info.num_examples == 0:
+        raise InputError("splits", split, "no example is in it", "Choose a larger part.")
+    return info
+
+
+def _is_tfrecord(builder: Any) -> bool:
+    return bool(builder.info.file_format.value == "tfrecord")
+
+
+def _unreadable(builder: Any, error: Exception) -> InputError:
+    reason = f"a record cannot be read ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+    return InputError("folder", str(builder.data_dir), reason, "The file is damaged: prepare it anew.")
 
 
 def _from_source(builder: Any, split: str) -> Iterator[dict[str, Any]]:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from jaxtune.data import Arrays, Splits
-from jaxtune.data._batches import (
+from jaxtune.data.batches._table import (
     Batch,
     Span,
     Table,
+    View,
     epoch_order,
     make_table,
     steps_per_epoch,
@@ -101,8 +102,8 @@ def test_table_holds_the_splits_behind_each_other():
 def test_slices_cover_a_split_once(split, start, n, weighted):
     parts = [arrays(n, s, np.full(n, 1 / n) if weighted else None) for n, s in ((9, 0), (4, 100), (3, 200))]
     table, spans = make_table(Splits(*parts))
-    take = jax.jit(take_slice, static_argnums=3)
-    batches = [take(table, spans[split], jnp.array(i), 4) for i in range(-(-n // 4))]
+    take = jax.jit(take_slice, static_argnums=2)
+    batches = [take(View(table, spans[split]), jnp.array(i), 4) for i in range(-(-n // 4))]
     y, weight = (np.concatenate([getattr(b, name) for b in batches]) for name in ("y", "weight"))
     assert set((y // 10).tolist()) <= set(range(start, start + n)), "a slice has left its split"
     np.testing.assert_array_equal(y[weight > 0], (start + np.arange(n)) * 10)

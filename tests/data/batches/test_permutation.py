@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from jaxtune.data._permutation import permuted
+from jaxtune.data.batches._permutation import permuted
 
 KEY = jax.random.key(0)
 

@@ -13,8 +13,9 @@ import numpy as np
 from jaxtune._errors import InputError
 from jaxtune._keys import key_for
 from jaxtune._types import Array, Count, Float, Int, Key, PyTree, ScalarLike
-from jaxtune.data._permutation import permuted
 from jaxtune.data._splits import Splits
+from jaxtune.data._stream import in_memory
+from jaxtune.data.batches._permutation import permuted
 
 SPLITS = ("train", "valid", "test")
 
@@ -27,19 +28,6 @@ class Batch(NamedTuple):
     weight: Float[Array, " batch"] | None
 
 
-class Feed(NamedTuple):
-    """Training batches that come from the host, for data that does not fit on a device. All lanes see the same.
-
-    Attributes:
-      segment: `segment(start, length) -> Batch`, the batches of updates start, ..., start + length - 1 as NumPy arrays
-        with the leading axes (length, batch); a function of its arguments alone, called on a thread of its own.
-      example: shapes and types of one batch, as `jax.ShapeDtypeStruct`.
-    """
-
-    segment: Callable[[int, int], Batch]
-    example: Batch
-
-
 class Table(NamedTuple):
     """All examples, the training split first."""
 
@@ -49,16 +37,35 @@ class Table(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Where a split lies in the table: `size` rows from `start` on, or the first `size` of those that `rows` names."""
+    """Where a split lies in the table: `size` rows from `start` on, or the first `size` of those that `rows` names.
+
+    Attributes:
+      start: the first row.
+      size: number of rows.
+      rows: which rows, None where they lie behind each other.
+      draw: `draw(key, padded, size) -> positions`, shape (padded,), among the rows, of which the first `size` make a batch; None
+        where batches go through all rows in every epoch.
+    """
 
     start: int | Count
     size: int | Count
     rows: Int[Array, " n"] | None = None
+    draw: Callable[[Key, int, ScalarLike], Int[Array, " padded"]] | None = None
+
+
+class View(NamedTuple):
+    """A split as a trial sees it: some rows of a table."""
+
+    table: Table
+    span: Span
 
 
 def make_table(splits: Splits) -> tuple[Table, dict[str, Span]]:
-    """Returns the splits behind each other as one table of NumPy arrays, and the span of each split."""
-    parts = [splits.train, splits.valid, splits.test]
+    """Returns the splits behind each other as one table of NumPy arrays, and the span of each split.
+
+    Of a stream the table holds the sample.
+    """
+    parts = [in_memory(splits.train), splits.valid, splits.test]
     x = jax.tree.map(lambda *arrays: np.concatenate(arrays), *(p.x for p in parts))
     weights = [p.weight for p in parts if p.weight is not None]
     table = Table(x, np.concatenate([p.y for p in parts]), np.concatenate(weights) if weights else None)
@@ -134,17 +141,30 @@ def take_padded(table: Table, key: Key, step: Count, span: Span, batch_size: Sca
     return batch._replace(weight=fresh if batch.weight is None else batch.weight * fresh)
 
 
+def take_drawn(table: Table, key: Key, step: Count, span: Span, batch_size: ScalarLike, padded: int) -> Batch:
+    """Returns the batch of an update where batches are drawn by `span.draw`; the rest is as with `take_padded`."""
+    assert span.draw is not None
+    size = jnp.asarray(batch_size).astype(jnp.int32)
+    place = span.draw(key_for(key, "batches", step), padded, size)
+    batch = _at(table, span.start + place if span.rows is None else span.rows[place])
+    if isinstance(batch_size, int) and batch_size == padded:
+        return batch
+    used = (jnp.arange(padded) < size).astype(jnp.float32)
+    return batch._replace(weight=used if batch.weight is None else batch.weight * used)
+
+
 def _at(table: Table, rows: Int[Array, " batch"]) -> Batch:
     x, y = jax.tree.map(lambda a: a[rows], (table.x, table.y))
     return Batch(x, y, None if table.weight is None else table.weight[rows])
 
 
-def take_all(table: Table, span: Span) -> PyTree:
+def take_all(view: View) -> PyTree:
     """Returns the inputs of a split.
 
     Raises:
       ValueError: its size is traced.
     """
+    table, span = view
     if isinstance(span.size, jax.core.Tracer):
         reason = "what is fitted to the inputs, by `normalize` or `reestimate`, needs the size of the subset"
         raise InputError("size", "traced", reason, "Make it static: jt.static([...]).")
@@ -154,8 +174,9 @@ def take_all(table: Table, span: Span) -> PyTree:
     return jax.tree.map(lambda a: a[rows], table.x)
 
 
-def take_slice(table: Table, span: Span, position: Count, size: int) -> Batch:
+def take_slice(view: View, position: Count, size: int) -> Batch:
     """Returns a slice of a split for evaluation; beyond its end the last example is repeated, with weight 0."""
+    table, span = view
     place = position * size + jnp.arange(size)
     rows = span.start + jnp.minimum(place, span.size - 1)
     rows = rows if span.rows is None else span.rows[rows]
@@ -172,9 +193,3 @@ def weighted_mean(values: Float[Array, " batch"], weight: Float[Array, " batch"]
         return values.mean()
     # Selected, not multiplied: the value of an example that counts nothing may be NaN (though not its gradient).
     return jnp.where(weight > 0, weight * values, 0.0).sum() / jnp.maximum(weight.sum(), jnp.finfo(weight.dtype).tiny)
-
-
-def longest_segment(feed: Feed, ends: np.ndarray) -> Batch:
-    """Returns the shapes of the longest segment's batches, which all segments are filled up to."""
-    length = int(np.diff(ends, prepend=0).max())
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((length, *a.shape), a.dtype), feed.example)

@@ -1,0 +1,47 @@
+"""One process at a time in a folder: a lock that ends with its process."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from jaxtune._errors import RunFolderError
+
+NAME = ".lock"
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the lock of a folder, which is made if there is none. The system drops it when the process ends, however it does.
+
+    Where the system has no such locks (Windows), nothing is held.
+
+    Raises:
+      ValueError: another process holds it, or the folder cannot be written to.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    file = folder / NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise RunFolderError(
+            f"`out` is {str(folder)!r}, which cannot be written to: {error}. Name another folder."
+        ) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = file.exists() and os.path.samestat(os.fstat(handle), file.stat())
+        except BlockingIOError:
+            mine = False
+        if not mine:  # or its holder has just ended and removed the file, and the next one may have made another
+            message = f"`out` is {str(folder)!r}, where another process is at work"
+            raise RunFolderError(f"{message}. Wait for it, or name another folder.")
+        yield
+        file.unlink(missing_ok=True)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""Where data comes from: named sets, TensorFlow Datasets on disk, files."""

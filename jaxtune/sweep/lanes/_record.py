@@ -1,0 +1,145 @@
+"""What the trials of a program come to, filled in while they run."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxtune._types import PyTree
+from jaxtune.sweep.programs._chunks import Chunk
+from jaxtune.sweep.programs._programs import Program
+from jaxtune.training import Status
+from jaxtune.training._turns import Turns
+
+
+class Outcome(NamedTuple):
+    """What the trials of a program came to, with the leading axes (arms, seeds).
+
+    Attributes:
+      curves: metrics at each evaluation by name, shape (arms, seeds, evaluations).
+      finals: metrics on the test split by name, shape (arms, seeds).
+      status: numbers of `Status`, shape (arms, seeds).
+      best_step: updates done at the kept parameters.
+      first_bad_step: the first update whose loss was not finite, 0 if there was none.
+      not_finite: what was not, positions in `NOT_FINITE`.
+      variables: kept parameters and model state, each leaf of shape (arms * seeds, ...), or None.
+      segments: segments of chunks that were run.
+    """
+
+    curves: dict[str, np.ndarray]
+    finals: dict[str, np.ndarray]
+    status: np.ndarray
+    best_step: np.ndarray
+    first_bad_step: np.ndarray
+    not_finite: np.ndarray
+    variables: PyTree
+    segments: int
+
+
+class Record:
+    """The results of a program's trials.
+
+    Attributes:
+      ended: which trials have ended, shape (arms, seeds).
+      segments: segments of chunks that were run.
+
+    Args:
+      program: the program.
+      n_seeds: number of seeds.
+      evaluations: number of evaluations.
+      variables: whether to keep variables.
+    """
+
+    def __init__(self, program: Program, n_seeds: int, evaluations: int, variables: bool):
+        shape = (len(program.arms), n_seeds)
+        self._names = program.functions.metric_names
+        self._curves = np.full((len(self._names["advance"]), *shape, evaluations), np.nan, np.float32)
+        self._finals = np.full((len(self._names["finish"]), *shape), np.nan, np.float32)
+        self._status = np.full(shape, Status.RUNNING, np.int8)
+        self._counters = np.zeros((*shape, 3), np.int64)
+        self._keeps, self._variables = variables, None
+        self.ended = np.zeros(shape, bool)
+        self.segments = 0
+
+    def segment(self, which: Chunk, turn: int, turns: Turns, status: np.ndarray, metrics: np.ndarray) -> None:
+        """Takes in what a call has come to.
+
+        Args:
+          which: the trials of the chunk.
+          turn: number of its calls.
+          turns: all calls.
+          status: shape (seeds, arms).
+          metrics: shape (metrics, seeds, arms).
+        """
+        evaluation = int(turns.measured[:turn].sum()) - 1 if turns.measured[turn - 1] else None
+        for (arm, seed), place in which.lanes():
+            self._status[arm, seed] = status[place]
+            if evaluation is not None:
+                self._curves[:, arm, seed, evaluation] = metrics[(slice(None), *place)]
+
+    def end(
+        self, which: Chunk, wanted: np.ndarray, variables: PyTree, counters: np.ndarray, metrics: np.ndarray
+    ) -> None:
+        """Takes in what trials have ended with.
+
+        Args:
+          which: the trials of the chunk.
+          wanted: those of them, shape (seeds, arms).
+          variables: kept parameters and model state, on a device.
+          counters: best step, first bad step and what was not finite, shape (seeds, arms, 3).
+          metrics: shape (metrics, seeds, arms).
+        """
+        host = jax.device_get(variables) if self._keeps else None
+        n_arms, n_seeds = self._status.shape
+        if self._keeps and self._variables is None:
+            self._variables = jax.tree.map(lambda a: np.empty((n_arms * n_seeds, *a.shape[2:]), a.dtype), host)
+        for (arm, seed), place in which.lanes(wanted):
+            self._finals[:, arm, seed] = metrics[(slice(None), *place)]
+            self._counters[arm, seed] = counters[place]
+            self.ended[arm, seed] = True
+            for kept, leaf in zip(jax.tree.leaves(self._variables), jax.tree.leaves(host), strict=True):
+                kept[arm * n_seeds + seed] = leaf[place]
+
+    def taken(self) -> dict[str, Any]:
+        """Returns a copy of all of it; of variables the rows of trials that have ended."""
+        rows = np.flatnonzero(self.ended)
+        return {
+            "curves": self._curves.copy(),
+            "finals": self._finals.copy(),
+            "status": self._status.copy(),
+            "counters": self._counters.copy(),
+            "ended": self.ended.copy(),
+            "segments": np.int64(self.segments),
+            "variables": {str(i): leaf[rows] for i, leaf in enumerate(jax.tree.leaves(self._variables))},
+        }
+
+    def restore(self, taken: dict[str, Any], like: PyTree) -> None:
+        """Goes on from what `taken` has returned.
+
+        Args:
+          taken: that.
+          like: shapes of one trial's parameters and model state.
+        """
+        for name in ("curves", "finals", "status", "counters", "ended"):
+            getattr(self, f"_{name}" if name != "ended" else name)[...] = taken[name]
+        self.segments = int(taken["segments"])
+        rows = np.flatnonzero(self.ended)
+        if self._keeps and len(rows):
+            self._variables = jax.tree.map(lambda a: np.empty((self.ended.size, *a.shape), a.dtype), like)
+            for i, leaf in enumerate(jax.tree.leaves(self._variables)):
+                leaf[rows] = taken.get("variables", {})[str(i)]
+
+    def outcome(self) -> Outcome:
+        """Returns what the trials have come to, all having ended."""
+        self._status[self._status == Status.RUNNING] = Status.FINISHED
+        self._finals[:, self._status == Status.DIVERGED] = np.nan
+        return Outcome(
+            curves=dict(zip(self._names["advance"], self._curves, strict=True)),
+            finals=dict(zip(self._names["finish"], self._finals, strict=True)),
+            status=self._status,
+            best_step=self._counters[..., 0],
+            first_bad_step=self._counters[..., 1],
+            not_finite=self._counters[..., 2],
+            variables=self._variables,
+            segments=self.segments,
+        )
