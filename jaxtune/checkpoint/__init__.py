@@ -2,4 +2,4 @@
 
 from jaxtune.checkpoint._checkpoints import Checkpoints as Checkpoints, Saver as Saver
 from jaxtune.checkpoint._fingerprint import data_hash as data_hash, differences as differences, text_hash as text_hash
-from jaxtune.checkpoint._folder import RunFolder as RunFolder
+from jaxtune.checkpoint._folder import RunFolder as RunFolder, in_json as in_json

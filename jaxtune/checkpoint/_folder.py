@@ -18,14 +18,14 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import numpy as np
 
-from jaxtune._errors import RunFolderError
+from jaxtune._errors import JaxtuneError, RunFolderError
 from jaxtune._types import PyTree
 from jaxtune.checkpoint import _orbax
 from jaxtune.checkpoint._atomic import beside
@@ -33,7 +33,7 @@ from jaxtune.checkpoint._checkpoints import Checkpoints
 from jaxtune.checkpoint._fingerprint import differences
 from jaxtune.checkpoint._lock import NAME as LOCK, locked
 
-FORMAT = 1
+FORMAT = 2
 _OWN = ("run.json", "results.nc", "variables", "checkpoints", "log.jsonl")
 
 
@@ -87,7 +87,7 @@ class RunFolder:
         if self.is_empty:
             return "empty"
         record = self.record()
-        found = differences(record["fingerprint"], json.loads(json.dumps(fingerprint, default=_plain)))
+        found = differences(record["fingerprint"], in_json(fingerprint))
         if found:
             raise RunFolderError(
                 f"`out` is {str(self.path)!r}, which holds the run of another experiment: they differ in {', '.join(found)}. "
@@ -102,6 +102,10 @@ class RunFolder:
           ValueError: there is no run here, or one that this version cannot read.
         """
         file = self.path / "run.json"
+        for name in (*_OWN, LOCK):
+            if (self.path / name).is_symlink():
+                message = f"{str(self.path / name)!r} is a link, which jaxtune does not follow"
+                raise RunFolderError(f"{message}. Name another folder, or remove it.")
         if not self.path.is_dir():
             raise RunFolderError(f"`path` is {str(self.path)!r}, where there is no folder. Pass the folder of a run.")
         if not file.is_file():
@@ -127,15 +131,27 @@ class RunFolder:
         Raises:
           ValueError: it cannot be written to.
         """
-        try:
+        with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
             for target in [*self._left_over(), *(self.path / name for name in _OWN)]:
                 shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
             self._write_record({"format": FORMAT, "finished": False, "fingerprint": fingerprint, **circumstances})
-        except OSError as error:
-            raise RunFolderError(
-                f"`out` is {str(self.path)!r}, which cannot be written to: {error}. Name another folder."
-            ) from error
+
+    def extend(self, standing: PyTree, changes: Mapping[str, Any]) -> None:
+        """Makes a finished run an unfinished one of a larger experiment, in which its trials have ended.
+
+        Args:
+          standing: the checkpoint that says so.
+          changes: what `run.json` is to say in place of what it says: the fingerprint, and the circumstances.
+
+        Raises:
+          ValueError: it cannot be written to.
+        """
+        with self._writing():
+            record = self.record()
+            self.checkpoints.save(standing)
+            self._write_record({**record, "finished": False, "variables": [], "results": None, **changes})
+            self.results.unlink(missing_ok=True)
 
     def resume(self) -> PyTree | None:
         """Returns the newest checkpoint that is whole, or None, having cleared away what a killed process has left half-written."""
@@ -155,9 +171,19 @@ class RunFolder:
         Args:
           write_results: writes the cube to a path.
           stacks: for each program its kept variables, each leaf with a leading axis of rows, and arm and seed of each row.
+
+        Raises:
+          ValueError: it cannot be written to.
         """
+        with self._writing():
+            self._finish(write_results, stacks)
+
+    def _finish(
+        self, write_results: Callable[[Path], None], stacks: Sequence[tuple[PyTree, Sequence[tuple[int, int]]]]
+    ) -> None:
         record = self.record()
         described = []
+        shutil.rmtree(self.path / "variables", ignore_errors=True)  # of an end that was cut off
         with beside(self.path, "variables") as place:
             place.mkdir()
             for i, (tree, trials) in enumerate(stacks):
@@ -177,7 +203,16 @@ class RunFolder:
         """
 
         def reader(i: int, leaves: Any) -> Callable[[PyTree | None], PyTree]:
-            return lambda like: _orbax.load(self.path / "variables" / str(i), leaves, like)
+            def read(like: PyTree | None) -> PyTree:
+                place = self.path / "variables" / str(i)
+                try:
+                    return _orbax.load(place, leaves, like)
+                except Exception as error:  # Orbax and its storage raise what comes
+                    shown = str(error).splitlines()[0][:200] if str(error) else ""
+                    what = f"{str(place)!r} is missing or damaged ({type(error).__name__}: {shown})"
+                    raise RunFolderError(f"{what}. Run the experiment again with force=True.") from error
+
+            return read
 
         try:
             described = [
@@ -189,9 +224,26 @@ class RunFolder:
         return [(reader(i, leaves), trials) for i, (leaves, trials) in enumerate(described)]
 
     def log(self, event: str, **facts: Any) -> None:
-        """Appends a line to the log: the time in seconds since 1970, the event, and facts."""
-        with (self.path / "log.jsonl").open("a") as file:
+        """Appends a line to the log: the time in seconds since 1970, the event, and facts.
+
+        Raises:
+          ValueError: it cannot be written to.
+        """
+        with self._writing(), (self.path / "log.jsonl").open("a") as file:
             file.write(json.dumps({"time": time.time(), "event": event, **facts}) + "\n")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turns what the disk refuses into an error that says so."""
+        try:
+            yield
+        except JaxtuneError:
+            raise
+        except Exception as error:  # Orbax and its storage raise what comes
+            raise RunFolderError(
+                f"`out` is {str(self.path)!r}, which cannot be written to: {error}. What was saved there is as it was. "
+                "Make room, or name another folder, and run again."
+            ) from error
 
     def _unreadable(self) -> RunFolderError:
         file = str(self.path / "run.json")
@@ -200,6 +252,11 @@ class RunFolder:
     def _write_record(self, record: Mapping[str, Any]) -> None:
         with beside(self.path, "run.json") as place:
             place.write_text(json.dumps(record, indent=1, default=_plain) + "\n")
+
+
+def in_json(value: Any) -> Any:
+    """Returns a value as it comes back from JSON."""
+    return json.loads(json.dumps(value, default=_plain))
 
 
 def _plain(value: Any) -> Any:

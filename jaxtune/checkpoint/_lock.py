@@ -27,7 +27,7 @@ def locked(folder: Path) -> Iterator[None]:
     file = folder / NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise RunFolderError(
             f"`out` is {str(folder)!r}, which cannot be written to: {error}. Name another folder."

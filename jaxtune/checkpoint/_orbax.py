@@ -1,5 +1,6 @@
-"""Pytrees on disk; the only file that imports Orbax."""
+"""Pytrees on disk, with a digest of every leaf, for Orbax does not notice a damaged byte; the only file that imports it."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,18 @@ from jaxtune._types import PyTree
 def save(path: Path, tree: PyTree) -> list[dict[str, Any]]:
     """Writes a tree of arrays to a folder that does not exist, and returns what to know of its leaves to read them.
 
-    Leaves are stored by number; their paths, shapes and types are for the caller to keep. Empty arrays, which Orbax
-    refuses, are in the description alone.
+    Leaves are stored by number; their paths, shapes, types and SHA-256 are for the caller to keep. Empty arrays, which Orbax
+    refuses, are in the description alone. Of several processes each writes by itself.
     """
-    import orbax.checkpoint as ocp
-
     leaves = jtu.tree_leaves_with_path(tree)
-    described = [{"path": [_key(k) for k in p], "shape": list(a.shape), "dtype": str(a.dtype)} for p, a in leaves]
+    described = [
+        {"path": [_key(k) for k in p], "shape": list(a.shape), "dtype": str(a.dtype), "sha256": _digest(np.asarray(a))}
+        for p, a in leaves
+    ]
     arrays = {str(i): np.asarray(a) for i, (_, a) in enumerate(leaves) if a.size}
     if arrays:
-        with ocp.StandardCheckpointer() as writer:
+        with _checkpointer() as writer:
             writer.save(path, arrays)
-            writer.wait_until_finished()
     return described
 
 
@@ -40,7 +41,9 @@ def described(leaves: Any) -> list[dict[str, Any]]:
         if len(path) < len(leaf["path"]):
             raise ValueError("a path holds keys that are neither names nor numbers")
         shape = tuple(int(n) for n in leaf["shape"])
-        found.append({"path": path, "shape": shape, "dtype": str(np.dtype(leaf["dtype"]))})
+        found.append(
+            {"path": path, "shape": shape, "dtype": str(np.dtype(leaf["dtype"])), "sha256": str(leaf["sha256"])}
+        )
     return found
 
 
@@ -51,16 +54,27 @@ def load(path: Path, described: list[dict[str, Any]], like: PyTree | None) -> Py
       path: the folder.
       described: what `save` returned.
       like: a tree with the structure of the one saved; without it containers come back as nested dicts.
+
+    Raises:
+      ValueError: an array is not what was written, or is larger than all that lies there. Orbax and its storage raise what
+        comes where files are missing or damaged.
     """
     import orbax.checkpoint as ocp
 
+    # Nothing is compressed: a few bytes that say that they are a petabyte are found out before memory is taken for it.
+    lies = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    if (said := sum(_bytes(d) for d in described)) > lies:
+        raise ValueError(f"{said} bytes are said to lie in {lies}")
     # NumPy arrays as a target come back as such: leaves of 64 bits keep them.
     leaves: list[Any] = [np.zeros(d["shape"], d["dtype"]) for d in described]
     wanted = {str(i): a for i, a in enumerate(leaves) if a.size}
     if wanted:
-        with ocp.StandardCheckpointer() as reader:
-            for i, array in reader.restore(path, wanted).items():
+        with _checkpointer() as reader:
+            for i, array in reader.restore(path, args=ocp.args.PyTreeRestore(wanted)).items():
                 leaves[int(i)] = np.asarray(array)
+    for leaf, d in zip(leaves, described, strict=True):
+        if _digest(leaf) != d["sha256"]:
+            raise ValueError("an array is not what was written")
     if like is not None:
         return jax.tree.unflatten(jax.tree.structure(like), leaves)
     if len(described) == 1 and not described[0]["path"]:
@@ -72,6 +86,28 @@ def load(path: Path, described: list[dict[str, Any]], like: PyTree | None) -> Py
             node = node.setdefault(key, {})
         node[d["path"][-1]] = leaf
     return root
+
+
+def _checkpointer() -> Any:
+    """Returns what writes and reads trees, uncompressed, without waiting for other processes."""
+    import orbax.checkpoint as ocp
+
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(me, {me}, f"jaxtune{me}") if jax.process_count() > 1 else None
+    options = {} if alone is None else {"multiprocessing_options": alone}
+    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_compression=False, **options), **options)
+
+
+def _bytes(leaf: dict[str, Any]) -> int:
+    size = np.dtype(leaf["dtype"]).itemsize
+    for n in leaf["shape"]:
+        size *= n
+    return size
+
+
+def _digest(array: np.ndarray) -> str:
+    whole = np.ascontiguousarray(array)
+    return hashlib.sha256(f"{whole.dtype} {array.shape}".encode() + whole.tobytes()).hexdigest()
 
 
 def _key(entry: Any) -> str | int:

@@ -63,6 +63,9 @@ def read_dataset(path: Path) -> "xr.Dataset":
 
     try:
         with xr.open_dataset(path, engine="h5netcdf") as file:
+            # Nothing is compressed: what is said to be larger than the file would only take memory.
+            if file.nbytes > (lies := path.stat().st_size):
+                raise ValueError(f"{file.nbytes} bytes are said to lie in {lies}")
             dataset = file.load()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise RunFolderError(f"{str(path)!r} cannot be read as results: {error}. Run the experiment again.") from error

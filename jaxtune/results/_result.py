@@ -25,8 +25,10 @@ class Result:
     Attributes:
       dataset: an `xarray.Dataset` with the space's dimensions, then `seed`, then `step` where a metric was followed
         through training. `step` counts updates done. A stopped or diverged trial is NaN from then on. `status` says how
-        a trial ended, `best_step` which step its kept parameters are of, `first_bad_step` and `not_finite` where it
-        diverged and what was not finite then (0 and "": it did not).
+        a trial ended, `best_step` which step its kept parameters are of. Of a trial that diverged `first_bad_step` says in which
+        update, counted from 1, `not_finite` what was not finite first ("loss", "gradient", "parameters", "model state",
+        "evaluation"), `not_finite_path` which leaf, and `gradient_norm` what the norm of the last finite gradient was since the evaluation before (NaN: there was none); of others
+        they are 0, "", "" and NaN.
 
     Args:
       dataset: the cube.

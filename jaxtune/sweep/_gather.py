@@ -31,6 +31,7 @@ def gather(
     finals: dict[str, np.ndarray] = {}
     status = np.full((n_arms, n_seeds), Status.FAILED)
     best_step, first_bad, what = (np.zeros((n_arms, n_seeds), np.int64) for _ in range(3))
+    where, norm = np.full((n_arms, n_seeds), "", object), np.full((n_arms, n_seeds), np.nan, np.float32)
     modes: dict[str, Any] = {}
     for program, outcome in outcomes:
         arms = list(program.arms)
@@ -41,8 +42,10 @@ def gather(
             finals.setdefault(name, np.full((n_arms, n_seeds), np.nan, np.float32))[arms] = values
         status[arms], what[arms] = outcome.status, outcome.not_finite
         best_step[arms], first_bad[arms] = outcome.best_step, outcome.first_bad_step
+        where[arms], norm[arms] = outcome.not_finite_path, outcome.gradient_norm
     finals |= {"status": np.array(STATUSES)[status], "best_step": best_step}
     finals |= {"first_bad_step": first_bad, "not_finite": np.array(NOT_FINITE)[what]}
+    finals |= {"not_finite_path": where.astype(str), "gradient_norm": norm}
     made = make_dataset(
         experiment.space.coordinates(),
         [d.name for d in experiment.space.dims],

@@ -63,7 +63,7 @@ def read_result(folder: RunFolder, experiment: Experiment | None, built: Built |
     place = places((dataset["status"].size // n_seeds, n_seeds), [trials for _, trials in stored])
     if experiment is None or built is None:
         return Result(dataset, KeptVariables(place, [ft.partial(_variables, read, None) for read, _ in stored]))
-    likes = [_structure(experiment, built, trials[0][0]) for _, trials in stored]
+    likes = [variables_like(experiment, built, trials[0][0]) for _, trials in stored]
     stacks = [ft.partial(_variables, read, like) for (read, _), like in zip(stored, likes, strict=True)]
     return Result(dataset, KeptVariables(place, stacks), predictor(experiment, built))
 
@@ -101,8 +101,8 @@ def _variables(read: Callable[[Any], Any], like: Any) -> Variables:
     return Variables(*tree) if isinstance(tree, tuple) else Variables(tree.get(0, {}), tree.get(1, {}))
 
 
-def _structure(experiment: Experiment, built: Built, arm: int) -> Any:
-    """Returns parameters and model state of an arm's program, as shapes."""
+def variables_like(experiment: Experiment, built: Built, arm: int) -> Any:
+    """Returns parameters and model state of a chunk of an arm's program, as shapes."""
     program = next(p for p in built.programs if arm in p.arms)
     (chunk,) = pack([(0, 0)], program.shape)
     inputs = lane_inputs(chunk, experiment.space.stacked([arm]), experiment.seed_values)

@@ -11,13 +11,14 @@ from typing import Any, Literal
 import jax
 
 from jaxtune import _check
-from jaxtune._errors import InputError, InputTypeError, JaxtuneError
+from jaxtune._errors import InputError, InputTypeError, JaxtuneError, RunFolderError
 from jaxtune._tree import size_bytes
-from jaxtune.checkpoint import RunFolder, Saver
+from jaxtune.checkpoint import RunFolder, Saver, in_json
 from jaxtune.results import KeptVariables, Result, Variables
 from jaxtune.results._dataset import write_dataset
 from jaxtune.results._variables import places
 from jaxtune.sweep._experiment import Experiment
+from jaxtune.sweep._extend import Places, places_in, standing_of
 from jaxtune.sweep._gather import Keep, gather, kept_variables
 from jaxtune.sweep._identity import circumstances, fingerprint, recorded_layout
 from jaxtune.sweep._interrupt import Interrupt
@@ -54,7 +55,8 @@ def run(
       experiment: the experiment.
       out: a folder for the run; None keeps it in memory. A folder that holds the finished run of this experiment
         returns its result; an unfinished one is continued from its last checkpoint, and ends with the bits of a run that was
-        never interrupted.
+        never interrupted. The finished run of a part of it, with fewer seeds or fewer values on its axes, is extended: the
+        trials that it has are not trained again.
       progress: whether to draw a progress bar; None draws one where standard error is a terminal.
       keep: of which trials the variables stay: `"all"`, `"best"` (of the arm with the best validation accuracy, or else
         loss), or None.
@@ -106,8 +108,7 @@ def run(
         kept=kept_bytes(built.programs, len(experiment.seed_values)) if keep is not None else 0,
     )
     identity = {} if folder is None else fingerprint(experiment, built)
-    if folder is not None and not force and folder.check(identity) == "finished":
-        _check_keep(folder, keep)
+    if folder is not None and not force and _found(folder, identity, keep) == "finished":
         return read_result(folder, experiment, built)
     for program in built.programs:
         holds(program).check(program.shape)
@@ -116,14 +117,17 @@ def run(
         outcomes, failures = job(None, lambda event, **facts: None)
         return _result(experiment, built, outcomes, failures, keep, None)
     with folder.locked():
-        found = "empty" if force else folder.check(identity)  # once more, for another process may have been at work
+        found = (
+            "empty" if force else _found(folder, identity, keep)
+        )  # once more, for another process may have been at work
         if found == "finished":
-            _check_keep(folder, keep)
             return read_result(folder, experiment, built)
         if found == "empty":
             folder.begin(identity, {"keep": keep, **circumstances(where)})
-        else:
-            _check_same_keep(folder, keep)
+        if isinstance(found, Places):
+            stood = standing_of(folder, experiment, built, found, keep is not None)
+            folder.extend(stood, {"fingerprint": identity, "keep": keep, **circumstances(where)})
+            folder.log("extended")
         began = time.perf_counter()
         with Interrupt() as interrupt:
             saver = Saver(folder.checkpoints, save_every)
@@ -178,6 +182,33 @@ def _layout(
             return recorded
         return lambda static: recorded(static)._replace(convolution=convolution)
     return layout_given(experiment, chunk, convolution, devices)
+
+
+def _found(
+    folder: RunFolder, identity: Mapping[str, Any], keep: Keep
+) -> Literal["empty", "unfinished", "finished"] | Places:
+    """Returns what a folder holds of an experiment; of a finished run that is a part of it, where its trials are in it.
+
+    Raises:
+      ValueError: it holds something else, or has kept other variables than are asked for.
+    """
+    if folder.path.is_dir() and not folder.is_empty:
+        record, given = folder.record(), in_json(identity)
+        places = None if record["fingerprint"] == given else places_in(given, record["fingerprint"])
+        if places is not None:
+            if not record["finished"]:
+                message = f"`out` is {str(folder.path)!r}, which holds an unfinished run of a part of this experiment"
+                raise RunFolderError(f"{message}. Finish that first: then it can be extended.")
+            if record.get("keep") == "best" and keep is not None:
+                raise InputError("keep", keep, "the run to extend has kept the variables of one arm", "Pass keep=None.")
+            _check_keep(folder, keep)
+            return places
+    found = folder.check(identity)
+    if found == "finished":
+        _check_keep(folder, keep)
+    elif found == "unfinished":
+        _check_same_keep(folder, keep)
+    return found
 
 
 def _check_keep(folder: RunFolder, keep: Keep) -> None:

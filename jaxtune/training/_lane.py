@@ -51,6 +51,10 @@ EVALUATION_BATCH = 256
 Metrics = dict[str, Scalar]
 
 
+NextBatch = Callable[[Count, Any], tuple[Any, Batch]]
+"""From the number of an update in its segment, and what is carried from batch to batch, to that and the batch."""
+
+
 class Form(NamedTuple):
     """How a lane is computed, which changes its results in rounding only.
 
@@ -75,8 +79,11 @@ class Lane(NamedTuple):
     Attributes:
       init: `init(key, table, hp) -> state`.
       step: `step(key, t, state, batch, hp) -> (state, loss)`: update number t, counted from 0.
+      gradient: `gradient(key, t, state, batch, hp) -> ((loss, model_state), gradient)`: what that update starts from.
+      batches: `batches(key, table, hp, start, fed=None) -> (next_batch, carried)`: the batches of the updates from `start` on,
+        of the table, or those of `fed`, one after the other along its leading axis.
       segment: `segment(key, state, table, hp, start, length, fed=None) -> (state, first_bad_step)`: `length` updates, on
-        batches of the table, or on those of `fed`, one after the other along its leading axis.
+        these batches.
       evaluate: `evaluate(made, params, model_state, view) -> metrics` on one split, with a resolved recipe.
       resolve: `resolve(hp, step=0) -> Recipe`, as it is after so many updates.
       views: `views(made, key, table) -> views`: each split as a trial sees it, by name.
@@ -87,6 +94,8 @@ class Lane(NamedTuple):
 
     init: Callable[..., TrainState]
     step: Callable[..., Any]
+    gradient: Callable[..., Any]
+    batches: Callable[..., tuple[NextBatch, Any]]
     segment: Callable[..., Any]
     evaluate: Callable[..., Metrics]
     resolve: Callable[..., Recipe]
@@ -162,8 +171,7 @@ def make_lane(
         stopping = None if stops is None else _early_stopping.start(params, model_state, stops.strip)
         return TrainState(params, model_state, opt_state, averages, stopping, plateau, *fresh_counters())
 
-    def step(key: Key, t: Count, state: TrainState, batch: Batch, hp: Mapping[str, Any]) -> tuple[TrainState, Scalar]:
-        made = resolve(hp, t)
+    def gradient_of(made: Recipe, key: Key, t: Count, state: TrainState, batch: Batch) -> Any:
         loss = objective(made, batch)
         if made.augment is not None:
             batch = made.augment(key_for(key, "augment", t), batch)
@@ -174,7 +182,14 @@ def make_lane(
             )
             return sum(penalties.values(), value), model_state
 
-        (value, model_state), gradient = (made.gradient or plain_gradient)(total, state.params)
+        return (made.gradient or plain_gradient)(total, state.params)
+
+    def gradient(key: Key, t: Count, state: TrainState, batch: Batch, hp: Mapping[str, Any]) -> Any:
+        return gradient_of(resolve(hp, t), key, t, state, batch)
+
+    def step(key: Key, t: Count, state: TrainState, batch: Batch, hp: Mapping[str, Any]) -> tuple[TrainState, Scalar]:
+        made = resolve(hp, t)
+        (value, model_state), gradient = gradient_of(made, key, t, state, batch)
         optimizer = optax.with_extra_args_support(made.optimizer)
         extra = {"value": value, "key": key_for(key, "gradient", t)}
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params, **extra)
@@ -186,6 +201,15 @@ def make_lane(
         # Traced hyperparameters are float32 and would raise what is kept in lower precision to theirs.
         return with_dtypes_of(state, new), value
 
+    def batches(
+        key: Key, table: Table, hp: Mapping[str, Any], start: Count, fed: Batch | None = None
+    ) -> tuple[NextBatch, Any]:
+        if fed is not None:
+            return _from_host(fed)
+        made = resolve(hp, start)
+        view = views(made, key, table)["train"]
+        return _from_table(key, view, n, made.batch_size, batch_size, start)
+
     def segment(
         key: Key,
         state: TrainState,
@@ -195,12 +219,7 @@ def make_lane(
         length: Count | int,
         fed: Batch | None = None,
     ) -> tuple[TrainState, Count]:
-        made = resolve(hp, start)
-        if fed is None:
-            view = views(made, key, table)["train"]
-            next_batch, carried = _from_table(key, view, n, made.batch_size, batch_size, start)
-        else:
-            next_batch, carried = _from_host(fed)
+        next_batch, carried = batches(key, table, hp, start, fed)
 
         def body(i: Count, carry: Any) -> Any:
             state, order, first_bad = carry
@@ -239,11 +258,7 @@ def make_lane(
         )
         return {"loss": total / seen} | {name: m.compute(states[name]) for name, m in metrics.items()}
 
-    return Lane(init, step, segment, evaluate, resolve, views, objective, spans, facts)
-
-
-NextBatch = Callable[[Count, Any], tuple[Any, Batch]]
-"""From the number of an update in its segment, and what is carried from batch to batch, to that and the batch."""
+    return Lane(init, step, gradient, batches, segment, evaluate, resolve, views, objective, spans, facts)
 
 
 def _from_table(

@@ -26,8 +26,9 @@ STATUSES = ("running", "finished", "stopped", "diverged", "pruned", "failed")
 """The names of the statuses, in the order of their numbers."""
 
 
-NOT_FINITE = ("", "loss", "parameters", "evaluation")
-"""What made a trial diverge: nothing, the loss of an update, parameters or model state, or the loss of an evaluation."""
+NOT_FINITE = ("", "loss", "parameters", "evaluation", "gradient", "model state")
+"""What made a trial diverge: nothing, the loss of an update, parameters, the loss of an evaluation, or what only a replay
+tells apart: the gradient, or model state."""
 
 
 class TrainState(NamedTuple):

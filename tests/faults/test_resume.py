@@ -188,7 +188,7 @@ def test_what_cannot_be_saved_ends_the_run_and_keeps_what_was(tmp_path, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(_checkpoints.Checkpoints, "save", failing)
-        with pytest.raises(ValueError, match="a checkpoint cannot be written to"):
+        with pytest.raises(ValueError, match="cannot be written to"):
             jt.run(job.experiment(), out=out, save_every=0.0)
     if trouble != "folder removed":
         assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["0", "1"]

@@ -41,6 +41,70 @@ def test_a_diverged_trial_keeps_its_last_good_boundary():
     assert result.compare("valid_loss", dict(late=0.01))["pairs"].tolist() == [0]
 
 
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def falling(hp):
+    """A parameter `root` that gradient descent on its square root brings below 0, and what may overflow beside it."""
+
+    def init(key, x):
+        return {"other": jnp.ones(2), "root": jnp.ones(())}, {"count": jnp.ones(())}
+
+    def apply(params, state, x, *, key, train):
+        state = {"count": state["count"] * jnp.where(train, hp.growth, 1.0)}
+        return jnp.zeros((x.shape[0], 10)) + 0.0 * params["other"].sum(), state
+
+    def penalty(params):
+        root = params["root"]
+        return hp.pull * jnp.sqrt(jnp.where(hp.clipped > 0, jnp.maximum(root, 0.0), root))
+
+    optimizer = optax.sgd(lambda count: jnp.where(count == 2, hp.late, 0.5))
+    return jt.Recipe(
+        jt.Model(init, apply), penalty=jt.penalties.Penalty("root", penalty), optimizer=optimizer, batch_size=16
+    )
+
+
+CAUSES = {
+    # what changes: the first bad update, what was bad, where
+    "fine": (dict(pull=0.1), (0, "", "")),
+    "gradient": (dict(clipped=1.0), (5, "gradient", "root")),
+    "loss": (dict(), (5, "loss", "")),
+    "parameters": (dict(pull=1.5, late=LARGEST), (3, "parameters", "root")),
+    "state": (dict(growth=1e15), (3, "model state", "count")),
+}
+
+
+def norms_by_hand(pull=1.0, late=0.5, **_):
+    """Returns the gradient of each update as far as the root is positive."""
+    root, found = 1.0, []
+    while root > 0 and len(found) < 12:
+        found.append(pull / 2 / np.sqrt(root))
+        root -= (late if len(found) == 3 else 0.5) * found[-1]
+    return found
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_cause_of_a_divergence_is_named_with_its_path_and_the_norm_before(streamed):
+    changes = {name: change for name, (change, _) in CAUSES.items() if name != "fine"}
+    default = dict(pull=0.1, clipped=0.0, late=0.5, growth=1.0)
+    space = jt.arms(default, {name: dict(pull=1.0) | change for name, change in changes.items()})
+    data = jt.data.Splits(jt.data.Stream(DATA.train), DATA.valid, DATA.test) if streamed else DATA
+    found = jt.run(jt.Experiment(falling, space, data, steps=12, seeds=2, eval_every=6)).dataset
+    for name, (change, expected) in CAUSES.items():
+        trials = found.sel(arm="default" if name == "fine" else name)
+        for seed in trials["seed"].values:
+            trial = trials.sel(seed=seed)
+            seen = (trial["first_bad_step"].item(), trial["not_finite"].item(), trial["not_finite_path"].item())
+            assert seen == expected, name
+            norm = trial["gradient_norm"].item()
+            if name == "fine":
+                assert np.isnan(norm)
+            else:  # of the update before a bad gradient, else of the bad update itself, whose gradient was finite
+                norms = norms_by_hand(**change)
+                at = expected[0] - (1 if expected[1] in ("parameters", "model state") else 2)
+                assert norm == pytest.approx(norms[at], rel=1e-5), name
+
+
 def by_hand(values, patience):
     """Returns the index at which early stopping stops, or None, and that of the best evaluation until then."""
     best, wait = 0, 0

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtune._types import PyTree
 from jaxtune.data.batches._table import Table
 from jaxtune.sweep._experiment import Experiment
+from jaxtune.sweep.lanes._causes import Causes
 from jaxtune.sweep.lanes._compile import Compiled
 from jaxtune.sweep.lanes._feed import Feeder
 from jaxtune.sweep.lanes._record import Outcome, Record
@@ -23,6 +24,7 @@ from jaxtune.sweep.lanes._standing import Saving, Standing, with_keys, without_k
 from jaxtune.sweep.programs._chunks import Chunk, lane_inputs, pack
 from jaxtune.sweep.programs._programs import Program
 from jaxtune.training import Status
+from jaxtune.training._replay import Cause
 from jaxtune.training._turns import Fed, Turns, turns_of
 
 
@@ -64,6 +66,7 @@ def run_program(
     done = sum(turns.start(turn) * int(chunk.real.sum()) for chunk, _, turn in under_way)
     report(done + int(evaluations[-1]) * int(record.ended.sum()), int(record.ended.sum()))
     feeder = None if program.feed is None else Feeder(program.feed, turns)
+    causes = Causes(program, compiled[0], turns)
     live: list[_RunningChunk] = []
 
     def start(chunk: Chunk, state: PyTree = None, turn: int = 0) -> _RunningChunk:
@@ -121,7 +124,8 @@ def run_program(
             feeder.forget([running.turn - 1 for running in live])
         for running in ending:
             left = running.n_running if running.turn == len(turns.ends) else 0
-            record.end(running.which, running.wanted, *running.ended())
+            cause = running.causes(causes)
+            record.end(running.which, running.wanted, *running.ended(), cause=cause)
             report(0, left)
         if saves and saving is not None:
             saving.save(standing.take(record))
@@ -151,6 +155,8 @@ class _RunningChunk:
             self.state = jax.device_put(state, compiled.device)
         self.turn, self.length = turn, 0
         self.running = self.wanted = chunk.real
+        self._status = np.full(chunk.real.shape, Status.RUNNING)
+        self._fallen: PyTree = None
         self._pending: Any = None
 
     @property
@@ -169,12 +175,13 @@ class _RunningChunk:
     def fetch(self) -> tuple[np.ndarray, np.ndarray]:
         """Waits for the segment, and returns status (seeds, arms) and metrics (metrics, seeds, arms)."""
         status, metrics = jax.device_get(self._pending)
-        self.running = self.running & (status == Status.RUNNING)
+        self._status, self.running = status, self.running & (status == Status.RUNNING)
         return status, metrics
 
     def finish(self, lanes: np.ndarray) -> None:
         """Dispatches the choice of the kept parameters and their test, of which these lanes are wanted."""
         self._pending = self.on.finish(self._seeds, self.state, self.on.table, self._hp)
+        self._fallen = self.state if (lanes & (self._status == Status.DIVERGED)).any() else None
         self.state, self.wanted = None, lanes
 
     def ended(self) -> Any:
@@ -182,6 +189,13 @@ class _RunningChunk:
         params, model_state, counters, metrics = self._pending
         self._pending = None
         return (params, model_state), *jax.device_get((counters, metrics))
+
+    def causes(self, causes: Causes) -> Cause | None:
+        """Returns why those of its lanes that are wanted have diverged, None if none has."""
+        state, self._fallen = self._fallen, None
+        if state is None:
+            return None
+        return causes.of(self._seeds, self._hp, state, self.wanted & (self._status == Status.DIVERGED))
 
     def move(self, compiled: Compiled) -> None:
         """Goes on on another device."""

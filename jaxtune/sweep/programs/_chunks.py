@@ -15,6 +15,7 @@ from jaxtune._types import PyTree
 from jaxtune.data.batches._table import Table
 from jaxtune.training._boundary import advance, finish
 from jaxtune.training._lane import Lane
+from jaxtune.training._replay import replay
 from jaxtune.training._turns import Fed
 
 Trial = tuple[int, int]
@@ -89,12 +90,15 @@ class ChunkFunctions(NamedTuple):
         front in the order of their names; the given state is consumed; `fed` is None or what the host has sent.
       finish: `finish(seeds, state, table, hp) -> (params, model_state, counters, metrics)`; counters are best step,
         first bad step and what was not finite.
+      replay: `replay(seeds, state, table, hp, start, length, batches) -> cause`, why lanes have diverged; it is compiled when
+        the first one does.
       metric_names: filled in when `advance` and `finish` are traced.
     """
 
     init: Any
     advance: Any
     finish: Any
+    replay: Any
     metric_names: dict[str, list[str]]
 
 
@@ -133,7 +137,19 @@ def chunk_functions(lane: Lane, shape: ChunkShape) -> ChunkFunctions:
         params, model_state, counters, metrics = _over_lanes(finish_lane, shape)(seeds, state, hp, table)
         return params, model_state, counters, stack("finish", metrics)
 
-    return ChunkFunctions(jax.jit(init_chunk), jax.jit(advance_chunk, donate_argnums=1), jax.jit(finish_chunk), names)
+    def replay_lane(seed: Any, state: Any, hp: Any, table: Table, *updates: Any) -> Any:
+        return replay(lane, _key(seed), state, table, hp, *updates)
+
+    def replay_chunk(seeds: Any, state: Any, table: Table, hp: Any, start: Any, length: Any, batches: Any) -> Any:
+        return _over_lanes(replay_lane, shape)(seeds, state, hp, table, start, length, batches)
+
+    return ChunkFunctions(
+        jax.jit(init_chunk),
+        jax.jit(advance_chunk, donate_argnums=1),
+        jax.jit(finish_chunk),
+        jax.jit(replay_chunk),
+        names,
+    )
 
 
 def _key(seed: Any) -> Any:

@@ -20,6 +20,8 @@ _RESERVED = (
     "best_step",
     "first_bad_step",
     "not_finite",
+    "not_finite_path",
+    "gradient_norm",
     "keys",
     "values",
     "items",
