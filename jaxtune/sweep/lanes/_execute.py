@@ -124,8 +124,8 @@ def run_program(
             feeder.forget([running.turn - 1 for running in live])
         for running in ending:
             left = running.n_running if running.turn == len(turns.ends) else 0
-            cause = running.causes(causes)
-            record.end(running.which, running.wanted, *running.ended(), cause=cause)
+            variables, counters, metrics = running.ended()
+            record.end(running.which, running.wanted, variables, counters, metrics, running.causes(causes))
             report(0, left)
         if saves and saving is not None:
             saving.save(standing.take(record))

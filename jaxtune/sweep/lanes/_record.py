@@ -112,7 +112,7 @@ class Record:
         for (arm, seed), place in which.lanes(wanted):
             self._finals[:, arm, seed] = metrics[(slice(None), *place)]
             self._counters[arm, seed] = *counters[place], -1
-            if cause is not None:
+            if cause is not None and self._status[arm, seed] == Status.DIVERGED:
                 self._norms[arm, seed] = cause.gradient_norm[place]
                 if cause.step[place]:  # what only an evaluation has found, no update shows
                     self._counters[arm, seed, 1:] = cause.step[place], cause.what[place], cause.leaf[place]
