@@ -153,6 +153,15 @@ class RunFolder:
             self._write_record({**record, "finished": False, "variables": [], "results": None, **changes})
             self.results.unlink(missing_ok=True)
 
+    def amend(self, changes: Mapping[str, Any]) -> None:
+        """Has `run.json` say something in place of what it says.
+
+        Raises:
+          ValueError: it cannot be written to.
+        """
+        with self._writing():
+            self._write_record({**self.record(), **changes})
+
     def resume(self) -> PyTree | None:
         """Returns the newest checkpoint that is whole, or None, having cleared away what a killed process has left half-written."""
         for target in self._left_over():

@@ -12,6 +12,7 @@ from jaxtune.results._dataset import read_dataset
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._load import variables_like
 from jaxtune.sweep.lanes._record import Record
+from jaxtune.sweep.lanes._standing import Standing
 from jaxtune.sweep.programs._programs import Built
 from jaxtune.training._facts import evaluation_steps
 
@@ -89,7 +90,7 @@ def standing_of(folder: RunFolder, experiment: Experiment, built: Built, places:
             if trials[0][0] in arms:  # those of one program lie together
                 there = [(arms[arm], places.seeds[seed]) for arm, seed in trials]
                 record.fill_variables(there, read(variables_like(experiment, built, program.arms[0])))
-        found[str(number)] = {"record": record.taken(), "trials": np.zeros((0, 3), np.int64), "state": {}}
+        found[str(number)] = Standing(program, experiment, built.table).take(record)
     return {"programs": found}
 
 

@@ -85,7 +85,9 @@ def kept_variables(
     for program, outcome in outcomes:
         trials = [(arm, s) for arm in program.arms for s in seeds]
         rows = [row for row, (arm, _) in enumerate(trials) if keep == "all" or arm == best_arm]
-        if rows:
+        if len(rows) == len(trials):
+            stacks.append(Stack(outcome.variables, trials))
+        elif rows:
             tree = jax.tree.map(ft.partial(np.take, indices=rows, axis=0), outcome.variables)
             stacks.append(Stack(tree, [trials[row] for row in rows]))
     return stacks

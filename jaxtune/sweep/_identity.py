@@ -1,7 +1,9 @@
 """What an experiment is, and where and with what it ran, in JSON's types."""
 
+import inspect
 import os
 import platform
+import subprocess
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
@@ -16,7 +18,7 @@ from jaxtune.sweep.lanes._compile import compiler_options
 from jaxtune.sweep.programs._chunks import ChunkShape
 from jaxtune.sweep.programs._programs import Built, Layout, LayoutOf
 
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_PACKAGES = ("jaxtune", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def fingerprint(experiment: Experiment, built: Built) -> dict[str, Any]:
@@ -75,15 +77,31 @@ def recorded_layout(fingerprint: Mapping[str, Any]) -> LayoutOf:
     return lambda static: layouts.get(tuple((k, repr(v)) for k, v in static.items()), Layout())
 
 
-def circumstances(devices: Sequence[jax.Device]) -> dict[str, Any]:
+def circumstances(experiment: Experiment, devices: Sequence[jax.Device]) -> dict[str, Any]:
     """Returns where and with what a run is made."""
     return {
+        "commit": _commit(experiment.recipe),
         "devices": [f"{d.platform}:{d.id} {d.device_kind}" for d in devices],
         "partition": "one single-device program dispatched to each device",
         "machine": platform.machine(),
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in _PACKAGES},
     }
+
+
+def _commit(recipe: Any) -> str | None:
+    """Returns the git commit of the file that a recipe is in, with a `+` where something differs from it; None without git."""
+    try:
+        folder = os.path.dirname(inspect.getsourcefile(recipe) or "") or "."
+        found = [
+            subprocess.run(
+                ["git", "-C", folder, *command], capture_output=True, text=True, timeout=10, check=True
+            ).stdout
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        ]
+    except (OSError, TypeError, subprocess.SubprocessError):  # no git, no repository, no file
+        return None
+    return found[0].strip() + ("+" if found[1].strip() else "")
 
 
 def _compiler() -> dict[str, Any]:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtune._types import PyTree
 from jaxtune.checkpoint import Saver
 from jaxtune.sweep._interrupt import Interrupt
+from jaxtune.sweep.programs._chunks import ChunkShape
 
 
 class Journal:
@@ -22,9 +23,9 @@ class Journal:
         self._saver, self._interrupt = saver, interrupt
         self._programs: dict[str, Any] = {} if stood is None else dict(stood["programs"])
 
-    def page(self, number: int) -> "Page":
-        """Returns the page of a program."""
-        return Page(self, str(number))
+    def page(self, number: int, shape: ChunkShape) -> "Page":
+        """Returns the page of a program, by its number and the shape of its chunks."""
+        return Page(self, str(number), shape)
 
     def write(self, name: str, standing: PyTree) -> None:
         """Has the whole journal saved, with what is new of a program.
@@ -53,15 +54,16 @@ class Journal:
 
 
 class Page:
-    """What the journal holds of one program."""
+    """What the journal holds of one program with chunks of one shape."""
 
-    def __init__(self, journal: Journal, name: str):
-        self._journal, self._name = journal, name
+    def __init__(self, journal: Journal, name: str, shape: ChunkShape):
+        self._journal, self._name, self._shape = journal, name, shape
 
     @property
     def stood(self) -> PyTree:
-        """Where the program stood, None if it had not begun."""
-        return self._journal.stood(self._name)
+        """Where the program stood, None if it had not begun, or had in another shape."""
+        stood = self._journal.stood(self._name)
+        return stood if stood is not None and tuple(stood["shape"].tolist()) == self._shape else None
 
     @property
     def complete(self) -> bool:

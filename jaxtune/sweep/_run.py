@@ -3,15 +3,14 @@
 import functools as ft
 import os
 import time
-import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import jax
 
 from jaxtune import _check
-from jaxtune._errors import InputError, InputTypeError, JaxtuneError, RunFolderError
+from jaxtune._errors import InputError, InputTypeError, RunFolderError
 from jaxtune._tree import size_bytes
 from jaxtune.checkpoint import RunFolder, Saver, in_json
 from jaxtune.results import KeptVariables, Result, Variables
@@ -25,15 +24,12 @@ from jaxtune.sweep._interrupt import Interrupt
 from jaxtune.sweep._journal import Journal
 from jaxtune.sweep._layout import layout_given
 from jaxtune.sweep._load import predictor, read_result
-from jaxtune.sweep._progress import progress_bar
 from jaxtune.sweep._streaming import placed
-from jaxtune.sweep.lanes._compile import compile_program
+from jaxtune.sweep._train import Notes, train
 from jaxtune.sweep.lanes._devices import lane_devices
-from jaxtune.sweep.lanes._execute import ended_outcome, run_program
-from jaxtune.sweep.lanes._memory import Memory, kept_bytes, memory_budget, predict_memory
+from jaxtune.sweep.lanes._memory import kept_bytes, memory_budget, predict_memory
 from jaxtune.sweep.lanes._record import Outcome
 from jaxtune.sweep.programs._programs import Built, Convolution, Failure, LayoutOf, Program, build
-from jaxtune.training._facts import evaluation_steps
 
 
 def run(
@@ -112,9 +108,9 @@ def run(
         return read_result(folder, experiment, built)
     for program in built.programs:
         holds(program).check(program.shape)
-    job = ft.partial(_train, experiment, built, where, holds, keep is not None, progress)
+    job = ft.partial(train, experiment, built, where, holds, keep is not None, progress)
     if folder is None:
-        outcomes, failures = job(None, lambda event, **facts: None)
+        outcomes, failures = job(Notes())
         return _result(experiment, built, outcomes, failures, keep, None)
     with folder.locked():
         found = (
@@ -123,19 +119,23 @@ def run(
         if found == "finished":
             return read_result(folder, experiment, built)
         if found == "empty":
-            folder.begin(identity, {"keep": keep, **circumstances(where)})
+            folder.begin(identity, {"keep": keep, **circumstances(experiment, where)})
         if isinstance(found, Places):
             stood = standing_of(folder, experiment, built, found, keep is not None)
-            folder.extend(stood, {"fingerprint": identity, "keep": keep, **circumstances(where)})
+            folder.extend(stood, {"fingerprint": identity, "keep": keep, **circumstances(experiment, where)})
             folder.log("extended")
         began = time.perf_counter()
+
+        def reshaped() -> None:
+            folder.amend({"fingerprint": fingerprint(experiment, built), "reshaped": True})
+
         with Interrupt() as interrupt:
             saver = Saver(folder.checkpoints, save_every)
             stood = folder.resume()
             if stood is not None:
                 folder.log("resumed")
             try:
-                outcomes, failures = job(Journal(saver, interrupt, stood), folder.log)
+                outcomes, failures = job(Notes(Journal(saver, interrupt, stood), folder.log, reshaped))
             finally:
                 saver.close()
             result = _result(experiment, built, outcomes, failures, keep, folder)
@@ -174,8 +174,8 @@ def _layout(
     convolution: Convolution | None,
     devices: Sequence[jax.Device],
 ) -> LayoutOf:
-    """Returns the layout of every program; what an earlier run in the folder has measured is not measured again."""
-    if chunk == "measure" and earlier is not None:
+    """Returns the layout of every program, that of an earlier run in the folder if it was measured, or a lack of memory's."""
+    if earlier is not None and (chunk == "measure" or (chunk is None and earlier.get("reshaped"))):
         layout_given(experiment, None, convolution, devices)  # for its checks
         recorded = recorded_layout(earlier["fingerprint"])
         if convolution is None:
@@ -234,52 +234,3 @@ def _look(folder: RunFolder) -> None:
         if not folder.path.is_dir():
             folder.check({})
         folder.record()
-
-
-def _train(
-    experiment: Experiment,
-    built: Built,
-    devices: Sequence[jax.Device],
-    holds: Callable[[Program], Memory],
-    variables: bool,
-    progress: bool | None,
-    journal: Journal | None,
-    log: Callable[..., None],
-) -> tuple[list[tuple[Program, Outcome]], list[Failure]]:
-    """Returns the outcomes of the programs that ran, and all failures."""
-    trials = sum(len(p.arms) for p in built.programs) * len(experiment.seed_values)
-    ends = evaluation_steps(built.steps, built.eval_every)
-    outcomes, failures = [], list(built.failures)
-    with progress_bar(trials * built.steps, trials, progress) as report:
-        for number, program in enumerate(built.programs):
-            page = None if journal is None else journal.page(number)
-            stood = None if page is None else page.stood
-            if page is not None and page.complete:
-                outcomes.append((program, ended_outcome(program, experiment, built.table, ends, variables, stood)))
-                n = len(program.arms) * len(experiment.seed_values)
-                report(n * built.steps, n)
-                continue
-            try:
-                began = time.perf_counter()
-                memory = holds(program)
-                compiled = compile_program(program, built.table, devices[: memory.devices])
-                log("compiled", static=program.static, seconds=time.perf_counter() - began)
-                began = time.perf_counter()
-                outcome = run_program(
-                    program, experiment, compiled, ends, variables, report, memory.at_once, stood, page
-                )
-                outcomes.append((program, outcome))
-                log(
-                    "trained",
-                    static=program.static,
-                    trials=len(program.arms) * len(experiment.seed_values),
-                    at_once=memory.at_once,
-                    segments=outcome.segments,
-                    seconds=time.perf_counter() - began,
-                )
-            except JaxtuneError:
-                raise  # examples that cannot be read, a checkpoint that cannot be written: that is not the program's
-            except Exception:
-                failures.append(Failure(program.static, program.arms, traceback.format_exc()))
-                log("failed", static=program.static)
-    return outcomes, failures

@@ -264,5 +264,5 @@ def test_a_run_that_another_process_has_finished_meanwhile_is_read(tmp_path, mon
     def train(*args):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("jaxtune.sweep._run._train", train)
+    monkeypatch.setattr("jaxtune.sweep._run.train", train)
     assert_same_bits(everything(jt.run(job.experiment(), out=out))[1], undisturbed[1])

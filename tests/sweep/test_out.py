@@ -26,7 +26,7 @@ def finished(tmp_path_factory):
 def test_a_finished_folder_returns_its_result_without_training(finished, monkeypatch):
     out, first = finished
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
-    monkeypatch.setattr("jaxtune.sweep._run.run_program", None)
+    monkeypatch.setattr("jaxtune.sweep._train.run_program", None)
     again = jt.run(experiment(), out=out)
     assert again.dataset.identical(first.dataset)
     assert_same_bits(again.variables(lr=0.2, seed=5), first.variables(lr=0.2, seed=5))
@@ -82,7 +82,7 @@ def test_an_unfinished_run_is_continued_or_replaced(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("jaxtune.sweep._run.run_program", interrupted)
+        patch.setattr("jaxtune.sweep._train.run_program", interrupted)
         with pytest.raises(KeyboardInterrupt):
             jt.run(experiment(), out=out)
     assert not json.loads((out / "run.json").read_text())["finished"]
@@ -201,3 +201,33 @@ def test_a_damaged_cube_is_refused(tmp_path):
     (out / "results.nc").write_bytes(damaged)
     with pytest.raises(ValueError, match="results.nc' is missing or damaged"):
         jt.load(out)
+
+
+def test_the_record_names_the_commit_that_the_recipe_is_of(tmp_path):
+    import importlib.util
+    import json
+    import subprocess
+
+    def git(*command):
+        options = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        return subprocess.run(
+            ["git", "-C", tmp_path, *options, *command], check=True, capture_output=True, text=True
+        ).stdout
+
+    source = "import optax, jaxtune as jt\ndef recipe(hp):\n    return jt.Recipe(jt.models.MLP((), 10), optimizer=optax.sgd(hp.lr), batch_size=16)\n"
+    (tmp_path / "code.py").write_text(source)
+    spec = importlib.util.spec_from_file_location("code_of_recipe", tmp_path / "code.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def recorded(name):
+        jt.run(jt.Experiment(module.recipe, jt.grid(lr=[0.1]), DATA, steps=2, seeds=1), out=tmp_path / name)
+        return json.loads((tmp_path / name / "run.json").read_text())["commit"]
+
+    assert recorded("none") is None
+    git("init")
+    git("add", "code.py")
+    git("commit", "-m", "one")
+    assert recorded("clean") == git("rev-parse", "HEAD").strip()
+    (tmp_path / "code.py").write_text(source + "# changed\n")
+    assert recorded("changed") == git("rev-parse", "HEAD").strip() + "+"

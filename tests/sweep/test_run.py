@@ -143,6 +143,6 @@ def test_other_errors_of_a_run_are_not_swallowed(monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("jaxtune.sweep._run.run_program", interrupted)
+    monkeypatch.setattr("jaxtune.sweep._train.run_program", interrupted)
     with pytest.raises(KeyboardInterrupt):
         jt.run(jt.Experiment(linear, jt.grid(lr=[0.1]), DATA, steps=4, seeds=2))

@@ -59,7 +59,12 @@ class Standing:
         going = ~record.ended[trials[:, 0], trials[:, 1]]
         leaves = zip(*(leaves for *_, leaves in noted), strict=True)
         state = {str(i): np.concatenate(parts)[going] for i, parts in enumerate(leaves)}
-        return {"record": record.taken(), "trials": trials[going], "state": state}
+        return {
+            "shape": np.array(self._program.shape),
+            "record": record.taken(),
+            "trials": trials[going],
+            "state": state,
+        }
 
     def restore(self, record: Record, taken: PyTree) -> list[tuple[Chunk, PyTree, int]]:
         """Fills the record, and returns chunks of the trials that were running, their states and numbers of calls."""

@@ -141,6 +141,13 @@ def build(experiment: Experiment, layout_of: LayoutOf) -> Built:
     return Built(programs, failures, table, steps, eval_every)
 
 
+def reshaped(experiment: Experiment, built: Built, program: Program, shape: ChunkShape) -> Program:
+    """Returns a program of an experiment with chunks of another shape."""
+    layout = Layout(shape, program.convolution)
+    spans = program.lane.spans
+    return _program(experiment, list(program.arms), built.table, spans, built.steps, built.eval_every, layout)
+
+
 def _groups(experiment: Experiment) -> list[list[int]]:
     found: dict[Any, list[int]] = {}
     for arm in range(len(experiment.space)):

@@ -1,0 +1,162 @@
+"""Memory that runs out: smaller chunks, and it is said."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import pytest
+from asserts import assert_same_bits
+from problems import digits
+
+import jaxtune as jt
+from jaxtune.sweep import _train
+
+DATA = digits()
+WHOLE = _train.run_program
+
+
+def recipe(hp):
+    return jt.Recipe(jt.models.MLP((6,), 10), optimizer=optax.sgd(hp.lr, momentum=0.9), batch_size=16)
+
+
+EXPERIMENT = jt.Experiment(recipe, jt.grid(lr=[0.05, 0.1, 0.2]), DATA, steps=8, seeds=3, eval_every=2)
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    return jt.run(EXPERIMENT, chunk=(1, 1))
+
+
+def scarce(lanes=1, at_once=99, devices=2, after=0):
+    """Returns `run_program` that runs out of memory with more than this, having run for a while."""
+
+    def run_program(program, experiment, compiled, ends, variables, report, most, stood=None, saving=None):
+        if program.shape.lanes > lanes or most > at_once or len(compiled) > devices:
+            if after:
+                WHOLE(program, experiment, compiled, ends, variables, report, most, stood, saving)
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12 bytes.")
+        return WHOLE(program, experiment, compiled, ends, variables, report, most, stood, saving)
+
+    return run_program
+
+
+def assert_equal(a, b):
+    for name in b.dataset.data_vars:
+        np.testing.assert_array_equal(a.dataset[name], b.dataset[name])
+    for lr in (0.05, 0.1, 0.2):
+        assert_same_bits(a.variables(lr=lr, seed=1), b.variables(lr=lr, seed=1))
+
+
+@pytest.mark.filterwarnings("ignore:memory ran out")
+@pytest.mark.parametrize(
+    "given", [dict(), dict(at_once=2), dict(at_once=1, devices=1), dict(after=1)], ids=["lanes", "few", "alone", "late"]
+)
+def test_a_fresh_program_begins_again_in_smaller_chunks(tmp_path, monkeypatch, narrow, given):
+    monkeypatch.setattr(_train, "run_program", scarce(**given))
+    result = jt.run(EXPERIMENT, out=tmp_path / "run", save_every=0.0)
+    assert_equal(result, narrow)
+    assert not result.failures
+    monkeypatch.undo()
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["reshaped"] is True and record["fingerprint"]["programs"][0]["chunk"] == [1, 1]
+    assert "out of memory" in (tmp_path / "run" / "log.jsonl").read_text()
+    # The folder knows: the same call finds its run, and the experiment's models predict.
+    assert_equal(jt.run(EXPERIMENT, out=tmp_path / "run"), narrow)
+    x = DATA.test.x[:3]
+    loaded = jt.load(tmp_path / "run", EXPERIMENT)
+    assert_same_bits(loaded.predict(x, lr=0.1, seed=0), narrow.predict(x, lr=0.1, seed=0))
+
+
+def test_what_is_done_about_it_is_said(monkeypatch):
+    monkeypatch.setattr(_train, "run_program", scarce(at_once=1, devices=1))
+    with pytest.warns(RuntimeWarning, match="memory ran out") as said:
+        jt.run(EXPERIMENT)
+    assert [str(w.message).partition(": ")[2].partition(": ")[2] for w in said] == [
+        "2 of its chunks run at once, and not 3",
+        "it begins again in chunks of 1 arms x 2 seeds, which changes bits",
+        "it begins again in chunks of 1 arms x 1 seeds, which changes bits",
+        "it runs on 1 devices, and not on 2",
+    ]
+
+
+def test_what_does_not_fit_at_all_fails_and_the_others_run(monkeypatch):
+    monkeypatch.setattr(_train, "run_program", scarce(lanes=0))
+    with pytest.warns(RuntimeWarning, match="memory ran out|failed: .*RESOURCE_EXHAUSTED"):
+        result = jt.run(EXPERIMENT)
+    assert (result.dataset["status"] == "failed").all() and "RESOURCE_EXHAUSTED" in result.failures[0]
+
+
+@pytest.mark.filterwarnings("ignore:memory ran out")
+def test_a_program_with_a_past_is_not_cut_into_other_chunks(tmp_path, monkeypatch):
+    from jaxtune.checkpoint import Saver
+
+    class Stop(BaseException):
+        pass
+
+    def stop_after_one(self, tree, whole=Saver.save):
+        whole(self, tree)
+        self.wait()
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Saver, "save", stop_after_one)
+        with pytest.raises(Stop):
+            jt.run(EXPERIMENT, out=tmp_path / "run", save_every=0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(_train, "run_program", scarce())
+        with pytest.raises(
+            ValueError, match="memory ran out in a program that an earlier run has begun .*where more is free"
+        ):
+            jt.run(EXPERIMENT, out=tmp_path / "run")
+    assert_equal(jt.run(EXPERIMENT, out=tmp_path / "run"), jt.run(EXPERIMENT))
+
+
+@pytest.mark.filterwarnings("ignore:memory ran out")
+def test_what_larger_chunks_had_come_to_is_never_mixed_in(tmp_path, monkeypatch, narrow):
+    """A kill right after the record names the smaller chunks leaves a checkpoint of larger ones."""
+    from jaxtune.checkpoint import RunFolder
+
+    whole = RunFolder.amend
+
+    class Stop(BaseException):
+        pass
+
+    def amend(self, changes):
+        whole(self, changes)
+        if changes["fingerprint"]["programs"][0]["chunk"] == [1, 1]:
+            raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_train, "run_program", scarce(after=1))
+        patch.setattr(RunFolder, "amend", amend)
+        with pytest.raises(Stop):
+            jt.run(EXPERIMENT, out=tmp_path / "run", save_every=0.0)
+    assert list((tmp_path / "run" / "checkpoints").iterdir())
+    assert_equal(jt.run(EXPERIMENT, out=tmp_path / "run"), narrow)
+
+
+@pytest.mark.slow
+def test_a_limit_of_the_system_is_survived():
+    code = f"""
+import re, resource, sys, warnings
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+import numpy as np, optax, jaxtune as jt
+jt.use_all_cores()
+rng = np.random.default_rng(0)
+data = jt.data.from_arrays(rng.normal(size=(5000, 64)).astype("f4"), rng.integers(0, 10, 5000).astype("i4"))
+def recipe(hp):
+    return jt.Recipe(jt.models.MLP((4000, 4000), 10), optimizer=optax.sgd(hp.lr), batch_size=1000)
+experiment = jt.Experiment(recipe, jt.grid(lr=[0.01, 0.02]), data, steps=2, seeds=4, eval_every=2)
+taken = int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read()).group(1)) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (taken + 1_500_000_000,) * 2)
+warnings.simplefilter("always")
+result = jt.run(experiment, keep=None, memory=10**10)
+print(set(result.dataset["status"].values.ravel().tolist()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == "{'finished'}", done.stderr
+    assert "memory ran out" in done.stderr
