@@ -3,7 +3,7 @@
 ```
 run.json      what was run (the fingerprint), where, with which versions, and whether it has finished
 results.nc    the cube, NetCDF
-checkpoints/  where a run under way stands; gone when it has finished
+checkpoints/  where a run under way stands, a folder for each process; gone when it has finished
 variables/    kept parameters and model states, one Orbax checkpoint per program
 log.jsonl     when things happened; with Orbax's own files, all that differs between two identical runs
 ```
@@ -71,10 +71,13 @@ class RunFolder:
         """Returns the lock of the folder, to be held while something is written there."""
         return locked(self.path)
 
+    def checkpoints(self, process: int = 0) -> Checkpoints:
+        """Where the trials of a process stand."""
+        return Checkpoints(self._checkpoints / str(process))
+
     @property
-    def checkpoints(self) -> Checkpoints:
-        """Where the run stands."""
-        return Checkpoints(self.path / "checkpoints")
+    def _checkpoints(self) -> Path:
+        return self.path / "checkpoints"
 
     def check(self, fingerprint: Mapping[str, Any]) -> Literal["empty", "unfinished", "finished"]:
         """Returns what the folder holds of this experiment.
@@ -149,7 +152,9 @@ class RunFolder:
         """
         with self._writing():
             record = self.record()
-            self.checkpoints.save(standing)
+            shutil.rmtree(self._checkpoints, ignore_errors=True)
+            self._checkpoints.mkdir()
+            self.checkpoints().save(standing)
             self._write_record({**record, "finished": False, "variables": [], "results": None, **changes})
             self.results.unlink(missing_ok=True)
 
@@ -162,15 +167,27 @@ class RunFolder:
         with self._writing():
             self._write_record({**self.record(), **changes})
 
-    def resume(self) -> PyTree | None:
-        """Returns the newest checkpoint that is whole, or None, having cleared away what a killed process has left half-written."""
-        for target in self._left_over():
-            shutil.rmtree(target, ignore_errors=True)
-        return self.checkpoints.newest()
+    def clear(self) -> None:
+        """Removes what a killed process has left half-written.
+
+        Raises:
+          ValueError: it cannot be written to.
+        """
+        with self._writing():
+            self._checkpoints.mkdir(exist_ok=True)
+            for target in self._left_over():
+                shutil.rmtree(target, ignore_errors=True)
+
+    def stood(self) -> dict[int, PyTree]:
+        """Returns the newest checkpoint that is whole of each process that has one, by their numbers."""
+        places = self._checkpoints.iterdir() if self._checkpoints.is_dir() else []
+        numbers = sorted(int(place.name) for place in places if place.name.isdecimal())
+        found = {number: self.checkpoints(number).newest() for number in numbers}
+        return {number: tree for number, tree in found.items() if tree is not None}
 
     def _left_over(self) -> list[Path]:
         scratch = [path for name in _OWN for path in self.path.glob(f".{name}-*")]
-        return [*scratch, *self.checkpoints.path.glob(".*-*")]
+        return [*scratch, *self._checkpoints.glob("*/.*-*")]
 
     def finish(
         self, write_results: Callable[[Path], None], stacks: Sequence[tuple[PyTree, Sequence[tuple[int, int]]]]
@@ -203,7 +220,7 @@ class RunFolder:
             write_results(place)
             digest = hashlib.sha256(place.read_bytes()).hexdigest()
         self._write_record({**record, "finished": True, "results": digest, "variables": described})
-        shutil.rmtree(self.checkpoints.path, ignore_errors=True)
+        shutil.rmtree(self._checkpoints, ignore_errors=True)
 
     def variables(self) -> list[tuple[Callable[[PyTree | None], PyTree], list[tuple[int, int]]]]:
         """Returns for each program a function that reads its variables, and arm and seed of each row.

@@ -25,7 +25,7 @@ def save(path: Path, tree: PyTree) -> list[dict[str, Any]]:
     arrays = {str(i): np.asarray(a) for i, (_, a) in enumerate(leaves) if a.size}
     if arrays:
         with _checkpointer() as writer:
-            writer.save(path, arrays)
+            writer.save(path, _as_own(arrays))
     return described
 
 
@@ -65,12 +65,12 @@ def load(path: Path, described: list[dict[str, Any]], like: PyTree | None) -> Py
     lies = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     if (said := sum(_bytes(d) for d in described)) > lies:
         raise ValueError(f"{said} bytes are said to lie in {lies}")
-    # NumPy arrays as a target come back as such: leaves of 64 bits keep them.
     leaves: list[Any] = [np.zeros(d["shape"], d["dtype"]) for d in described]
     wanted = {str(i): a for i, a in enumerate(leaves) if a.size}
     if wanted:
+        as_numpy = {i: ocp.RestoreArgs(restore_type=np.ndarray) for i in wanted}
         with _checkpointer() as reader:
-            for i, array in reader.restore(path, args=ocp.args.PyTreeRestore(wanted)).items():
+            for i, array in reader.restore(path, args=ocp.args.PyTreeRestore(wanted, as_numpy)).items():
                 leaves[int(i)] = np.asarray(array)
     for leaf, d in zip(leaves, described, strict=True):
         if _digest(leaf) != d["sha256"]:
@@ -88,14 +88,53 @@ def load(path: Path, described: list[dict[str, Any]], like: PyTree | None) -> Py
     return root
 
 
+_PATIENCE = 30 * 24 * 3600
+"""Seconds that processes wait for each other; one that has died ends the others much sooner."""
+
+
+def wait_for_all(name: str) -> None:
+    """Waits until all processes of JAX's runtime have come here; a name may be used once."""
+    from orbax.checkpoint import multihost
+
+    if jax.process_count() > 1:
+        multihost.sync_global_processes(name, timeout=_PATIENCE, processes=set(range(jax.process_count())))
+
+
 def _checkpointer() -> Any:
-    """Returns what writes and reads trees, uncompressed, without waiting for other processes."""
+    """Returns what writes and reads trees, uncompressed, and without waiting for other processes."""
     import orbax.checkpoint as ocp
 
-    me = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(me, {me}, f"jaxtune{me}") if jax.process_count() > 1 else None
-    options = {} if alone is None else {"multiprocessing_options": alone}
-    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_compression=False, **options), **options)
+    if jax.process_count() == 1:
+        return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_compression=False))
+    me, kinds = jax.process_index(), ocp.type_handlers
+    alone = ocp.options.MultiprocessingOptions(me, {me}, f"jaxtune{me}")
+    own = kinds.ArrayHandler(
+        primary_host=None, replica_id=None, use_replica_parallel=False, enable_write_sharding_file=False
+    )
+    registry = kinds.create_type_handler_registry((jax.Array, own), (np.ndarray, kinds.NumpyHandler()))
+    handler = ocp.PyTreeCheckpointHandler(
+        use_compression=False, multiprocessing_options=alone, type_handler_registry=registry
+    )
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
+
+
+def _as_own(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Returns arrays in a form in which Orbax writes them from every process, to each its own folder.
+
+    It leaves NumPy's arrays to the first process, and takes arrays of JAX that are spread over all of them. So each is made one
+    that is replicated over a mesh with one device of every process, of which this process's replica is written.
+    """
+    count = jax.process_count()
+    if count == 1:
+        return arrays
+    devices = [next(d for d in jax.devices() if d.process_index == i) for i in range(count)]
+    everywhere = jax.sharding.NamedSharding(jax.sharding.Mesh(devices, "processes"), jax.sharding.PartitionSpec())
+    with jax.enable_x64(True):  # or 64 bits would become 32
+        mine = jax.device_put(arrays, devices[jax.process_index()])
+        return {
+            name: jax.make_array_from_single_device_arrays(a.shape, everywhere, [a], dtype=a.dtype)
+            for name, a in mine.items()
+        }
 
 
 def _bytes(leaf: dict[str, Any]) -> int:

@@ -2,34 +2,28 @@
 
 import functools as ft
 import os
-import time
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import jax
 
 from jaxtune import _check
-from jaxtune._errors import InputError, InputTypeError, RunFolderError
+from jaxtune._errors import InputError, InputTypeError
 from jaxtune._tree import size_bytes
-from jaxtune.checkpoint import RunFolder, Saver, in_json
-from jaxtune.results import KeptVariables, Result, Variables
-from jaxtune.results._dataset import write_dataset
-from jaxtune.results._variables import places
+from jaxtune.checkpoint import RunFolder
+from jaxtune.results import Result
 from jaxtune.sweep._experiment import Experiment
-from jaxtune.sweep._extend import Places, places_in, standing_of
-from jaxtune.sweep._gather import Keep, gather, kept_variables
+from jaxtune.sweep._gather import Keep
 from jaxtune.sweep._identity import circumstances, fingerprint, recorded_layout
-from jaxtune.sweep._interrupt import Interrupt
-from jaxtune.sweep._journal import Journal
+from jaxtune.sweep._in_folder import found_in, result_of, run_in_folder
 from jaxtune.sweep._layout import layout_given
-from jaxtune.sweep._load import predictor, read_result
+from jaxtune.sweep._load import read_result
+from jaxtune.sweep._processes import Processes
 from jaxtune.sweep._streaming import placed
 from jaxtune.sweep._train import Notes, train
 from jaxtune.sweep.lanes._devices import lane_devices
 from jaxtune.sweep.lanes._memory import kept_bytes, memory_budget, predict_memory
-from jaxtune.sweep.lanes._record import Outcome
-from jaxtune.sweep.programs._programs import Built, Convolution, Failure, LayoutOf, Program, build
+from jaxtune.sweep.programs._programs import Convolution, LayoutOf, build
 
 
 def run(
@@ -88,6 +82,8 @@ def run(
     if {d.platform for d in where} != {jax.default_backend()}:
         reason = f"programs are made for JAX's default backend, which is {jax.default_backend()}"
         raise InputError("devices", devices, reason, "Choose the backend with JAX_PLATFORMS.")
+    if (processes := Processes()).count > 1:
+        _check_processes(processes, out, chunk)
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         _look(folder)
@@ -104,67 +100,15 @@ def run(
         kept=kept_bytes(built.programs, len(experiment.seed_values)) if keep is not None else 0,
     )
     identity = {} if folder is None else fingerprint(experiment, built)
-    if folder is not None and not force and _found(folder, identity, keep) == "finished":
+    if folder is not None and not force and found_in(folder, identity, keep) == "finished":
         return read_result(folder, experiment, built)
     for program in built.programs:
         holds(program).check(program.shape)
     job = ft.partial(train, experiment, built, where, holds, keep is not None, progress)
     if folder is None:
-        outcomes, failures = job(Notes())
-        return _result(experiment, built, outcomes, failures, keep, None)
-    with folder.locked():
-        found = (
-            "empty" if force else _found(folder, identity, keep)
-        )  # once more, for another process may have been at work
-        if found == "finished":
-            return read_result(folder, experiment, built)
-        if found == "empty":
-            folder.begin(identity, {"keep": keep, **circumstances(experiment, where)})
-        if isinstance(found, Places):
-            stood = standing_of(folder, experiment, built, found, keep is not None)
-            folder.extend(stood, {"fingerprint": identity, "keep": keep, **circumstances(experiment, where)})
-            folder.log("extended")
-        began = time.perf_counter()
-
-        def reshaped() -> None:
-            folder.amend({"fingerprint": fingerprint(experiment, built), "reshaped": True})
-
-        with Interrupt() as interrupt:
-            saver = Saver(folder.checkpoints, save_every)
-            stood = folder.resume()
-            if stood is not None:
-                folder.log("resumed")
-            try:
-                outcomes, failures = job(Notes(Journal(saver, interrupt, stood), folder.log, reshaped))
-            finally:
-                saver.close()
-            result = _result(experiment, built, outcomes, failures, keep, folder)
-        folder.log("finished", seconds=time.perf_counter() - began)
-        if interrupt.requested:
-            raise KeyboardInterrupt
-    return result
-
-
-def _result(
-    experiment: Experiment,
-    built: Built,
-    outcomes: list[tuple[Program, Outcome]],
-    failures: list[Failure],
-    keep: Keep,
-    folder: RunFolder | None,
-) -> Result:
-    """Returns the result of all programs, having written it if there is a folder."""
-    for failure in failures:
-        settings = ", ".join(f"{k}={v}" for k, v in failure.static.items()) or "all arms"
-        reason = failure.trace.strip().splitlines()[-1]
-        warnings.warn(f"the program of {settings} failed: {reason}. See result.failures.", RuntimeWarning, stacklevel=3)
-    dataset = gather(experiment, built, outcomes, failures)
-    stacks = kept_variables(experiment, dataset, outcomes, keep)
-    if folder is not None:
-        folder.finish(lambda path: write_dataset(dataset, path), stacks)
-    place = places((len(experiment.space), len(experiment.seed_values)), [s.trials for s in stacks])
-    variables = KeptVariables(place, [ft.partial(Variables, *s.tree) for s in stacks])
-    return Result(dataset, variables, predictor(experiment, built))
+        return result_of(experiment, built, *job(Notes()), keep, None)
+    circumstances_now = circumstances(experiment, where)
+    return run_in_folder(folder, experiment, built, job, identity, circumstances_now, keep, force, save_every)
 
 
 def _layout(
@@ -184,53 +128,19 @@ def _layout(
     return layout_given(experiment, chunk, convolution, devices)
 
 
-def _found(
-    folder: RunFolder, identity: Mapping[str, Any], keep: Keep
-) -> Literal["empty", "unfinished", "finished"] | Places:
-    """Returns what a folder holds of an experiment; of a finished run that is a part of it, where its trials are in it.
-
-    Raises:
-      ValueError: it holds something else, or has kept other variables than are asked for.
-    """
-    if folder.path.is_dir() and not folder.is_empty:
-        record, given = folder.record(), in_json(identity)
-        places = None if record["fingerprint"] == given else places_in(given, record["fingerprint"])
-        if places is not None:
-            if not record["finished"]:
-                message = f"`out` is {str(folder.path)!r}, which holds an unfinished run of a part of this experiment"
-                raise RunFolderError(f"{message}. Finish that first: then it can be extended.")
-            if record.get("keep") == "best" and keep is not None:
-                raise InputError("keep", keep, "the run to extend has kept the variables of one arm", "Pass keep=None.")
-            _check_keep(folder, keep)
-            return places
-    found = folder.check(identity)
-    if found == "finished":
-        _check_keep(folder, keep)
-    elif found == "unfinished":
-        _check_same_keep(folder, keep)
-    return found
-
-
-def _check_keep(folder: RunFolder, keep: Keep) -> None:
-    """Refuses a finished run that has kept fewer variables than are asked for."""
-    kept = folder.record().get("keep", "all")
-    ranks = {None: 0, "best": 1, "all": 2}
-    if ranks.get(kept, 2) < ranks[keep]:
-        reason = f"the finished run in {str(folder.path)!r} was made with keep={kept!r}"
-        raise InputError("keep", keep, reason, f"Pass keep={kept!r}, or force=True to train again.")
-
-
-def _check_same_keep(folder: RunFolder, keep: Keep) -> None:
-    """Refuses to go on with a run that keeps other variables."""
-    kept = folder.record().get("keep", "all")
-    if kept != keep:
-        reason = f"the unfinished run in {str(folder.path)!r} was begun with keep={kept!r}"
-        raise InputError("keep", keep, reason, f"Pass keep={kept!r}, or force=True to begin again.")
-
-
 def _look(folder: RunFolder) -> None:
     """Refuses a path that can never become a run folder, before any work is done."""
     if folder.path.exists() and (not folder.path.is_dir() or not folder.is_empty):
         if not folder.path.is_dir():
             folder.check({})
         folder.record()
+
+
+def _check_processes(processes: Processes, out: Any, chunk: Any) -> None:
+    """Refuses what several processes cannot do together."""
+    if out is None:
+        reason = f"{processes.count} processes put their results together in a folder"
+        raise InputError("out", None, reason, "Pass a folder that all of them see.")
+    if chunk == "measure":
+        reason = f"{processes.count} processes would not measure the same"
+        raise InputError("chunk", chunk, reason, "Pass (arms, seeds), or None.")

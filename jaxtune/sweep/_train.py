@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxtune._errors import InputError, JaxtuneError
+from jaxtune._types import PyTree
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._journal import Journal, Page
 from jaxtune.sweep._progress import progress_bar
@@ -28,12 +29,14 @@ class Notes(NamedTuple):
     Attributes:
       journal: where each program stands, or None.
       log: `log(event, **facts)`.
-      reshaped: called when programs have got other chunks than they began with.
+      reshaped: called when programs have got other chunks than they began with; None where they have to keep theirs.
+      share: which process this is, and how many there are.
     """
 
     journal: Journal | None = None
     log: Callable[..., None] = lambda event, **facts: None
-    reshaped: Callable[[], None] = lambda: None
+    reshaped: Callable[[], None] | None = lambda: None
+    share: tuple[int, int] = (0, 1)
 
 
 def train(
@@ -45,7 +48,7 @@ def train(
     progress: bool | None,
     notes: Notes,
 ) -> tuple[list[tuple[Program, Outcome]], list[Failure]]:
-    """Returns the outcomes of the programs that ran, and all failures.
+    """Returns the outcomes of the programs that ran, and all failures; of several processes each has those of its share.
 
     Args:
       experiment: the experiment.
@@ -56,7 +59,7 @@ def train(
       progress: whether to draw a progress bar; None draws one on a terminal.
       notes: where it is noted.
     """
-    trials = sum(len(p.arms) for p in built.programs) * len(experiment.seed_values)
+    trials = sum(len(p.arms) for p in built.programs) * len(experiment.seed_values) // notes.share[1]
     outcomes, failures = [], list(built.failures)
     with progress_bar(trials * built.steps, trials, progress) as report:
         for number in range(len(built.programs)):
@@ -70,6 +73,12 @@ def train(
                 failures.append(Failure(program.static, program.arms, traceback.format_exc()))
                 notes.log("failed", static=program.static)
     return outcomes, failures
+
+
+def ended(experiment: Experiment, built: Built, number: int, variables: bool, stood: PyTree) -> Outcome:
+    """Returns the outcome of a program all of whose trials have ended."""
+    ends = evaluation_steps(built.steps, built.eval_every)
+    return ended_outcome(built.programs[number], experiment, built.table, ends, variables, stood)
 
 
 def _train_one(
@@ -93,7 +102,7 @@ def _train_one(
     page = page_of(program)
     if page is not None and page.complete:
         report(n * built.steps, n)
-        return ended_outcome(program, experiment, built.table, ends, variables, page.stood)
+        return ended(experiment, built, number, variables, page.stood)
     is_fresh = page is None or page.stood is None
     most, fewest = None, len(devices)
     while True:
@@ -112,13 +121,15 @@ def _train_one(
             notes.log("compiled", static=program.static, seconds=time.perf_counter() - began)
             began = time.perf_counter()
             stood = None if page is None else page.stood
-            outcome = run_program(program, experiment, compiled, ends, variables, counting, at_once, stood, page)
+            outcome = run_program(
+                program, experiment, compiled, ends, variables, counting, at_once, stood, page, notes.share
+            )
             facts = {"trials": n, "at_once": at_once, "segments": outcome.segments}
             notes.log("trained", static=program.static, **facts, seconds=time.perf_counter() - began)
             return outcome
         except (jax.errors.JaxRuntimeError, MemoryError) as error:
             reason = _lack_of_memory(error)
-            smaller = is_fresh and program.shape.lanes > 1
+            smaller = is_fresh and program.shape.lanes > 1 and notes.reshaped is not None
             if reason is None or (is_fresh and not smaller and at_once == used == 1):
                 raise
             if not is_fresh and at_once == used == 1:
@@ -131,7 +142,7 @@ def _train_one(
         report(*(-counted).tolist())
         if at_once > used:
             most, said = used, f"{used} of its chunks run at once, and not {at_once}"
-        elif smaller:
+        elif smaller and notes.reshaped is not None:
             program = reshaped(experiment, built, program, _halved(program.shape))
             built.programs[number], page = program, page_of(program)
             notes.reshaped()

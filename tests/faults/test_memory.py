@@ -34,12 +34,12 @@ def narrow():
 def scarce(lanes=1, at_once=99, devices=2, after=0):
     """Returns `run_program` that runs out of memory with more than this, having run for a while."""
 
-    def run_program(program, experiment, compiled, ends, variables, report, most, stood=None, saving=None):
+    def run_program(program, experiment, compiled, ends, variables, report, most, *rest):
         if program.shape.lanes > lanes or most > at_once or len(compiled) > devices:
             if after:
-                WHOLE(program, experiment, compiled, ends, variables, report, most, stood, saving)
+                WHOLE(program, experiment, compiled, ends, variables, report, most, *rest)
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12 bytes.")
-        return WHOLE(program, experiment, compiled, ends, variables, report, most, stood, saving)
+        return WHOLE(program, experiment, compiled, ends, variables, report, most, *rest)
 
     return run_program
 
@@ -135,7 +135,7 @@ def test_what_larger_chunks_had_come_to_is_never_mixed_in(tmp_path, monkeypatch,
         patch.setattr(RunFolder, "amend", amend)
         with pytest.raises(Stop):
             jt.run(EXPERIMENT, out=tmp_path / "run", save_every=0.0)
-    assert list((tmp_path / "run" / "checkpoints").iterdir())
+    assert list((tmp_path / "run" / "checkpoints" / "0").iterdir())
     assert_equal(jt.run(EXPERIMENT, out=tmp_path / "run"), narrow)
 
 

@@ -128,7 +128,7 @@ def test_a_signal_saves_and_ends_and_gives_the_handlers_back(tmp_path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         jt.run(job.experiment(), out=out)
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
-    assert len(list((out / "checkpoints").iterdir())) == 1
+    assert len(list((out / "checkpoints" / "0").iterdir())) == 1
     assert_same_bits(everything(jt.run(job.experiment(), out=out))[1], undisturbed[1])
 
 
@@ -191,7 +191,7 @@ def test_what_cannot_be_saved_ends_the_run_and_keeps_what_was(tmp_path, monkeypa
         with pytest.raises(ValueError, match="cannot be written to"):
             jt.run(job.experiment(), out=out, save_every=0.0)
     if trouble != "folder removed":
-        assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["0", "1"]
+        assert sorted(p.name for p in (out / "checkpoints" / "0").iterdir()) == ["0", "1"]
 
 
 def logged(out, event):

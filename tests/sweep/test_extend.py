@@ -84,7 +84,7 @@ def test_an_extension_that_is_killed_loses_nothing(tmp_path, monkeypatch, large)
     def stop(*args):
         raise Stop
 
-    for place, name in ((RunFolder, "_write_record"), (RunFolder, "resume"), (Saver, "save"), (RunFolder, "_finish")):
+    for place, name in ((RunFolder, "_write_record"), (RunFolder, "stood"), (Saver, "save"), (RunFolder, "_finish")):
         with monkeypatch.context() as patch:
             patch.setattr(place, name, stop)
             with pytest.raises(Stop):

@@ -38,8 +38,9 @@ def run_program(
     at_once: int | None = None,
     resumed: PyTree = None,
     saving: Saving | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Outcome:
-    """Returns the outcome of all trials of a program.
+    """Returns the outcome of all trials of a program, or of those that are this process's to train.
 
     Args:
       program: the program.
@@ -51,15 +52,18 @@ def run_program(
       at_once: most chunks under way; None is all.
       resumed: where an earlier run has stopped, as it was handed to `saving`; None begins.
       saving: is handed where the trials stand, whenever it is due, as a tree that nobody changes any more.
+      share: which process this is, and how many there are: each trains every so-manieth chunk.
     """
     seeds = experiment.seed_values
     stacked = experiment.space.stacked(program.arms)
     record = Record(program, len(seeds), len(evaluations), variables)
     standing = Standing(program, experiment, compiled[0].table)
-    under_way = [] if resumed is None else standing.restore(record, resumed)
-    known = {trial for chunk, *_ in under_way for trial, _ in chunk.lanes()}
     everyone = [(arm, seed) for arm in range(len(program.arms)) for seed in range(len(seeds))]
-    new = [trial for trial in everyone if not record.ended[trial] and trial not in known]
+    chunks = pack(everyone, program.shape)[share[0] :: share[1]]
+    mine = {trial for chunk in chunks for trial, _ in chunk.lanes()}
+    under_way = [] if resumed is None else standing.restore(record, resumed, mine)
+    known = {trial for chunk, *_ in under_way for trial, _ in chunk.lanes()}
+    new = [trial for trial in everyone if trial in mine and not record.ended[trial] and trial not in known]
     waiting = collections.deque([*under_way, *((chunk, None, 0) for chunk in pack(new, program.shape))])
     most = at_once or max(len(waiting), 1)
     turns = turns_of(evaluations, None if program.feed is None else program.feed.most)

@@ -3,6 +3,7 @@
 A trial's bits do not depend on the others in its chunk, so states are kept trial by trial, and chunks are packed anew.
 """
 
+from collections.abc import Collection
 from typing import Any, Protocol
 
 import jax
@@ -66,8 +67,16 @@ class Standing:
             "state": state,
         }
 
-    def restore(self, record: Record, taken: PyTree) -> list[tuple[Chunk, PyTree, int]]:
-        """Fills the record, and returns chunks of the trials that were running, their states and numbers of calls."""
+    def restore(
+        self, record: Record, taken: PyTree, mine: Collection[Trial] | None = None
+    ) -> list[tuple[Chunk, PyTree, int]]:
+        """Fills the record, and returns chunks of the trials that were running, their states and numbers of calls.
+
+        Args:
+          record: the record, which is empty.
+          taken: what `take` has returned.
+          mine: those trials that are wanted of the ones that were running, None for all.
+        """
         kinds = self._state()
         one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[2:], a.dtype), (kinds.params, kinds.model_state))
         record.restore(taken["record"], one)
@@ -75,6 +84,7 @@ class Standing:
         found = []
         for turn in sorted({int(turn) for *_, turn in taken["trials"]}):
             group = [(int(arm), int(seed)) for arm, seed, at in taken["trials"] if at == turn]
+            group = [trial for trial in group if mine is None or trial in mine]
             for chunk in pack(group, self._program.shape):
                 pairs = zip(chunk.arms.tolist(), chunk.seeds.tolist(), strict=True)
                 rows = np.array([[place[arm, seed] for arm in arms] for arms, seed in pairs])

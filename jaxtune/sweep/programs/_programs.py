@@ -208,7 +208,7 @@ def _program(
     told = probe(plain, axes, {a.name: values[a.name] for a in axes}, table, batch, fed)
 
     platform = jax.default_backend()
-    fit = (len(arms), len(experiment.seed_values), jax.local_device_count())
+    fit = (len(arms), len(experiment.seed_values), jax.device_count())
     shape = layout.chunk or default_chunk(told, platform, *fit)
     convolution = layout.convolution or ("patches" if platform == "cpu" else "native")
     # Lanes that share a batch share the patches of a first convolution; a first matrix product is better made apart.

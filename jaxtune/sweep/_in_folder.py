@@ -1,0 +1,208 @@
+"""A run in a folder: what it holds is found out, gone on with, and written; by one process or by several."""
+
+import contextlib
+import functools as ft
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from jaxtune._errors import InputError, RunFolderError
+from jaxtune.checkpoint import RunFolder, Saver, in_json
+from jaxtune.results import KeptVariables, Result, Variables
+from jaxtune.results._dataset import write_dataset
+from jaxtune.results._variables import places
+from jaxtune.sweep._experiment import Experiment
+from jaxtune.sweep._extend import Places, places_in, standing_of
+from jaxtune.sweep._gather import Keep, gather, kept_variables
+from jaxtune.sweep._identity import fingerprint
+from jaxtune.sweep._interrupt import Interrupt
+from jaxtune.sweep._journal import Journal, failures_in
+from jaxtune.sweep._load import predictor, read_result
+from jaxtune.sweep._processes import Processes
+from jaxtune.sweep._train import Notes, ended
+from jaxtune.sweep.lanes._record import Outcome
+from jaxtune.sweep.programs._programs import Built, Failure, Program
+
+Job = Callable[[Notes], tuple[list[tuple[Program, Outcome]], list[Failure]]]
+"""Trains all programs, given where it is noted what happens."""
+
+
+def run_in_folder(
+    folder: RunFolder,
+    experiment: Experiment,
+    built: Built,
+    job: Job,
+    identity: Mapping[str, Any],
+    circumstances: Mapping[str, Any],
+    keep: Keep,
+    force: bool,
+    save_every: float,
+) -> Result:
+    """Returns the result of an experiment whose folder does not hold it yet.
+
+    Args:
+      folder: where it is kept.
+      experiment: the experiment.
+      built: its programs.
+      job: trains them.
+      identity: the fingerprint of the experiment.
+      circumstances: where and with what it is run.
+      keep: of which trials the variables stay.
+      force: whether to replace what the folder holds.
+      save_every: seconds between checkpoints.
+
+    Raises:
+      ValueError: the folder holds something else, or cannot be written to.
+      KeyboardInterrupt: the run has been asked to end; it has saved where it stands.
+    """
+    us = Processes()
+    us.meet()  # all have looked into the folder before one of them changes it
+    with folder.locked() if us.is_first else contextlib.nullcontext():
+        if us.is_first:
+            found = "empty" if force else found_in(folder, identity, keep)  # once more: others may have been at work
+            if found == "empty":
+                folder.begin(identity, {"keep": keep, **circumstances})
+            elif isinstance(found, Places):
+                stood = standing_of(folder, experiment, built, found, keep is not None)
+                folder.extend(stood, {"fingerprint": identity, "keep": keep, **circumstances})
+                folder.log("extended")
+            if found != "finished":
+                folder.clear()
+        us.meet()  # the folder is this run's
+        if found_in(folder, identity, keep) == "finished":
+            return read_result(folder, experiment, built)
+        return _train(folder, experiment, built, job, keep, save_every, us)
+
+
+def _train(
+    folder: RunFolder,
+    experiment: Experiment,
+    built: Built,
+    job: Job,
+    keep: Keep,
+    save_every: float,
+    us: Processes,
+) -> Result:
+    """Returns the result of a run that the folder holds unfinished, or has only begun."""
+    began = time.perf_counter()
+
+    def reshaped() -> None:
+        folder.amend({"fingerprint": fingerprint(experiment, built), "reshaped": True})
+
+    def log(event: str, **facts: Any) -> None:
+        if us.is_first:
+            folder.log(event, **facts)
+
+    with Interrupt() as interrupt:
+        stood = folder.stood()
+        us.meet()  # all have read the same
+        if stood:
+            log("resumed")
+        saver = Saver(folder.checkpoints(us.index), save_every)
+        journal = Journal(saver, interrupt, stood, us.index)
+        try:
+            outcomes, failures = job(Notes(journal, log, reshaped if us.count == 1 else None, us.share))
+            if us.count > 1:
+                numbers = {tuple(p.static.items()): i for i, p in enumerate(built.programs)}
+                journal.end({numbers[key]: f.trace for f in failures if (key := tuple(f.static.items())) in numbers})
+        finally:
+            saver.close()
+        us.meet()  # all have saved
+        if us.is_first:
+            if us.count > 1:
+                outcomes, failures = _together(folder, experiment, built, keep, saver, interrupt)
+            result = result_of(experiment, built, outcomes, failures, keep, folder)
+            log("finished", seconds=time.perf_counter() - began)
+        us.meet()  # the result is there
+        if not us.is_first:
+            result = read_result(folder, experiment, built)
+    if interrupt.requested:
+        raise KeyboardInterrupt
+    return result
+
+
+def _together(
+    folder: RunFolder, experiment: Experiment, built: Built, keep: Keep, saver: Saver, interrupt: Interrupt
+) -> tuple[list[tuple[Program, Outcome]], list[Failure]]:
+    """Returns the outcomes and failures of all processes, by what they have saved."""
+    stood = folder.stood()
+    journal, traces = Journal(saver, interrupt, stood, -1), failures_in(stood.values())
+    outcomes, failures = [], list(built.failures)
+    for number, program in enumerate(built.programs):
+        page = journal.page(number, program.shape)
+        if number in traces:
+            failures.append(Failure(program.static, program.arms, traces[number]))
+        elif page.complete:
+            outcomes.append((program, ended(experiment, built, number, keep is not None, page.stood)))
+        else:
+            raise RunFolderError(
+                f"{str(folder.path)!r} lacks what a process has saved of its trials. Do all of them see this folder? Run again."
+            )
+    return outcomes, failures
+
+
+def result_of(
+    experiment: Experiment,
+    built: Built,
+    outcomes: list[tuple[Program, Outcome]],
+    failures: list[Failure],
+    keep: Keep,
+    folder: RunFolder | None,
+) -> Result:
+    """Returns the result of all programs, having written it if there is a folder."""
+    for failure in failures:
+        settings = ", ".join(f"{k}={v}" for k, v in failure.static.items()) or "all arms"
+        reason = failure.trace.strip().splitlines()[-1]
+        warnings.warn(f"the program of {settings} failed: {reason}. See result.failures.", RuntimeWarning, stacklevel=3)
+    dataset = gather(experiment, built, outcomes, failures)
+    stacks = kept_variables(experiment, dataset, outcomes, keep)
+    if folder is not None:
+        folder.finish(lambda path: write_dataset(dataset, path), stacks)
+    place = places((len(experiment.space), len(experiment.seed_values)), [s.trials for s in stacks])
+    variables = KeptVariables(place, [ft.partial(Variables, *s.tree) for s in stacks])
+    return Result(dataset, variables, predictor(experiment, built))
+
+
+def found_in(
+    folder: RunFolder, identity: Mapping[str, Any], keep: Keep
+) -> Literal["empty", "unfinished", "finished"] | Places:
+    """Returns what a folder holds of an experiment; of a finished run that is a part of it, where its trials are in it.
+
+    Raises:
+      ValueError: it holds something else, or has kept other variables than are asked for.
+    """
+    if folder.path.is_dir() and not folder.is_empty:
+        record, given = folder.record(), in_json(identity)
+        places = None if record["fingerprint"] == given else places_in(given, record["fingerprint"])
+        if places is not None:
+            if not record["finished"]:
+                message = f"`out` is {str(folder.path)!r}, which holds an unfinished run of a part of this experiment"
+                raise RunFolderError(f"{message}. Finish that first: then it can be extended.")
+            if record.get("keep") == "best" and keep is not None:
+                raise InputError("keep", keep, "the run to extend has kept the variables of one arm", "Pass keep=None.")
+            _check_keep(folder, keep)
+            return places
+    found = folder.check(identity)
+    if found == "finished":
+        _check_keep(folder, keep)
+    elif found == "unfinished":
+        _check_same_keep(folder, keep)
+    return found
+
+
+def _check_keep(folder: RunFolder, keep: Keep) -> None:
+    """Refuses a finished run that has kept fewer variables than are asked for."""
+    kept = folder.record().get("keep", "all")
+    ranks = {None: 0, "best": 1, "all": 2}
+    if ranks.get(kept, 2) < ranks[keep]:
+        reason = f"the finished run in {str(folder.path)!r} was made with keep={kept!r}"
+        raise InputError("keep", keep, reason, f"Pass keep={kept!r}, or force=True to train again.")
+
+
+def _check_same_keep(folder: RunFolder, keep: Keep) -> None:
+    """Refuses to go on with a run that keeps other variables."""
+    kept = folder.record().get("keep", "all")
+    if kept != keep:
+        reason = f"the unfinished run in {str(folder.path)!r} was begun with keep={kept!r}"
+        raise InputError("keep", keep, reason, f"Pass keep={kept!r}, or force=True to begin again.")

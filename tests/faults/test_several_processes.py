@@ -1,0 +1,153 @@
+"""Several processes, each with some devices, that train one experiment together, and one of them that dies."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from asserts import assert_same_bits
+from faults import job
+
+import jaxtune as jt
+from jaxtune.sweep.lanes._merge import merged
+
+WORKER = str(Path(__file__).with_name("worker.py"))
+pytestmark = pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+
+
+def everything(result):
+    """Returns all of a result as arrays."""
+    cube = {str(name): v.values for name, v in result.dataset.data_vars.items()}
+    settings = [(lr, d, p, w, s) for lr in (0.05, 1e30) for d in (0.0, 0.3) for p in (3.0, job.OFF) for w in (8, 12) for s in (0, 1, 2)]  # fmt: skip
+    found = [result.variables(**dict(zip(("lr", "dropout", "patience", "width", "seed"), s, strict=True))) for s in settings]  # fmt: skip
+    return cube, [(v.params, v.model_state) for v in found]
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return everything(jt.run(job.experiment()))
+
+
+def start(out, processes, devices, every=30.0):
+    """Starts processes that know each other by a port on this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    commands = [
+        [sys.executable, WORKER, str(out), coordinator, str(processes), str(i), str(devices), str(every)]
+        for i in range(processes)
+    ]
+    logs = [out.with_name(f"{out.name}-{i}.log") for i in range(processes)]  # a pipe that nobody reads would stop them
+    return [
+        (subprocess.Popen(command, stdout=log.open("w"), stderr=subprocess.STDOUT, env=environment), log)
+        for command, log in zip(commands, logs, strict=True)
+    ]
+
+
+def ended(started, timeout=240):
+    """Returns exit statuses and outputs; what has not ended by then is killed."""
+    until = time.monotonic() + timeout
+    try:
+        for process, _ in started:
+            process.wait(max(0.1, until - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        for process, _ in started:
+            process.kill()
+            process.wait()
+    return [process.returncode for process, _ in started], [log.read_text() for _, log in started]
+
+
+def assert_equal(out, alone):
+    found = everything(jt.load(out, job.experiment()))
+    assert_same_bits(found[1], alone[1])
+    for name, values in found[0].items():
+        np.testing.assert_array_equal(values, alone[0][name])
+
+
+@pytest.mark.parametrize(
+    ("processes", "devices"), [(2, 2), pytest.param(3, 1, marks=pytest.mark.slow)], ids=["2 x 2", "3 x 1"]
+)
+def test_several_processes_end_with_the_bits_of_one(tmp_path, alone, processes, devices):
+    statuses, outputs = ended(start(tmp_path / "run", processes, devices))
+    assert statuses == [0] * processes, outputs
+    for i, output in enumerate(outputs):
+        assert f"process {i} of {processes}, {devices} of {processes * devices} devices: done" in output
+    assert_equal(tmp_path / "run", alone)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def wait_for(path, seconds=120):
+    until = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert path.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "killed", "then"), [(3, 1, 3), (2, 0, 3), (3, 2, 1)])
+def test_a_process_that_dies_ends_the_others_and_a_relaunch_goes_on(tmp_path, alone, processes, killed, then):
+    out = tmp_path / "run"
+    started = start(out, processes, 1, every=0.0)
+    for i in range(processes):
+        wait_for(out / "checkpoints" / str(i) / "0")
+    started[killed][0].send_signal(signal.SIGKILL)
+    statuses, _ = ended(started)
+    assert statuses[killed] == -signal.SIGKILL and 0 not in statuses
+    assert all(s == -signal.SIGABRT for i, s in enumerate(statuses) if i != killed)
+    assert sorted(p.name for p in (out / "checkpoints").iterdir()) == [str(i) for i in range(processes)]
+    statuses, outputs = ended(start(out, then, 1))
+    assert statuses == [0] * then, outputs
+    assert "resumed" in (out / "log.jsonl").read_text()
+    assert_equal(out, alone)
+
+
+def test_what_several_processes_cannot_do_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr("jax.process_count", lambda: 2)
+    with pytest.raises(ValueError, match="`out` is None: 2 processes put their results together in a folder"):
+        jt.run(job.experiment())
+    with pytest.raises(ValueError, match="`chunk` is 'measure': 2 processes would not measure the same"):
+        jt.run(job.experiment(), out=tmp_path / "run", chunk="measure")
+
+
+def account(ended, going, value):
+    """Returns what a process may have saved of 2 arms x 2 seeds: trials that ended, and others with their calls."""
+    mask = np.zeros((2, 2), bool)
+    mask[tuple(np.array(ended, int).reshape(-1, 2).T)] = True
+    rows = np.flatnonzero(mask)
+    known = np.where(mask, value, 0)
+    record = {
+        "curves": np.stack([known, known])[..., None] * np.ones(3),
+        "finals": known[None],
+        "status": known,
+        "counters": known[..., None] * np.ones(4, int),
+        "norms": known,
+        "ended": mask,
+        "segments": np.int64(value),
+        "variables": {"0": value + rows / 10},
+    }
+    trials = np.array([(*trial, turn) for trial, turn in going], int).reshape(-1, 3)
+    state = {"0": np.array([value + turn / 10 for _, turn in going])} if going else {}
+    return {"shape": np.array([1, 2]), "record": record, "trials": trials, "state": state}
+
+
+def test_of_each_trial_the_account_that_has_it_farthest_counts():
+    first = account([(0, 0)], [((0, 1), 3), ((1, 0), 5)], 1)
+    second = account([(1, 0)], [((0, 1), 4), ((1, 1), 1)], 2)
+    third = account([], [((0, 1), 2)], 3)
+    found = merged([first, second, third])
+    record = found["record"]
+    assert record["ended"].tolist() == [[True, False], [True, False]]
+    assert record["finals"][0].tolist() == [[1, 0], [2, 0]]
+    assert record["counters"][..., 3].tolist() == [[1, 0], [2, 0]]
+    assert record["curves"][1, :, :, 2].tolist() == [[1, 0], [2, 0]]
+    assert record["variables"]["0"].tolist() == [1.0, 2.2]  # rows 0 and 2
+    assert record["segments"] == 6
+    assert sorted(map(tuple, found["trials"].tolist())) == [(0, 1, 4), (1, 1, 1)]
+    assert sorted(found["state"]["0"].tolist()) == [2.1, 2.4]
+    assert merged([first]) is first
