@@ -20,6 +20,7 @@ from jaxtune.models import Model as Model
 from jaxtune.results import Result as Result, plots as plots
 from jaxtune.sweep import (
     Experiment as Experiment,
+    Ray as Ray,
     arms as arms,
     choice as choice,
     grid as grid,

@@ -10,6 +10,16 @@ from typing import Any
 class JaxtuneError(Exception):
     """The common root of all errors that jaxtune raises on purpose."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remade, (type(self), self.args)  # between the processes of a cluster
+
+
+def _remade(kind: type[JaxtuneError], args: tuple[Any, ...]) -> JaxtuneError:
+    """Returns an error with the arguments that it has, whatever it takes to make one."""
+    error = kind.__new__(kind)
+    error.args = args
+    return error
+
 
 def _sentence(name: str, value: Any, reason: str, cure: str) -> str:
     shown = repr(value)

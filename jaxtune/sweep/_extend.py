@@ -79,7 +79,7 @@ def standing_of(folder: RunFolder, experiment: Experiment, built: Built, places:
     stored = folder.variables() if variables else []
     n_seeds, n_evaluations = len(experiment.seed_values), len(evaluation_steps(built.steps, built.eval_every))
     found = {}
-    for number, program in enumerate(built.programs):
+    for program in built.programs:
         arms = {old: program.arms.index(new) for old, new in enumerate(places.arms) if new in program.arms}
         if not arms:
             continue
@@ -90,7 +90,7 @@ def standing_of(folder: RunFolder, experiment: Experiment, built: Built, places:
             if trials[0][0] in arms:  # those of one program lie together
                 there = [(arms[arm], places.seeds[seed]) for arm, seed in trials]
                 record.fill_variables(there, read(variables_like(experiment, built, program.arms[0])))
-        found[str(number)] = Standing(program, experiment, built.table).take(record)
+        found[str(program.number)] = Standing(program, experiment, built.table).take(record)
     return {"programs": found}
 
 

@@ -20,6 +20,7 @@ from jaxtune.sweep._interrupt import Interrupt
 from jaxtune.sweep._journal import Journal, failures_in
 from jaxtune.sweep._load import predictor, read_result
 from jaxtune.sweep._processes import Processes
+from jaxtune.sweep._ray import Ray, train_on_ray
 from jaxtune.sweep._train import Notes, ended
 from jaxtune.sweep.lanes._record import Outcome
 from jaxtune.sweep.programs._programs import Built, Failure, Program
@@ -38,6 +39,7 @@ def run_in_folder(
     keep: Keep,
     force: bool,
     save_every: float,
+    cluster: Ray | None,
 ) -> Result:
     """Returns the result of an experiment whose folder does not hold it yet.
 
@@ -51,6 +53,7 @@ def run_in_folder(
       keep: of which trials the variables stay.
       force: whether to replace what the folder holds.
       save_every: seconds between checkpoints.
+      cluster: what trains the programs in place of this process, or None.
 
     Raises:
       ValueError: the folder holds something else, or cannot be written to.
@@ -72,7 +75,7 @@ def run_in_folder(
         us.meet()  # the folder is this run's
         if found_in(folder, identity, keep) == "finished":
             return read_result(folder, experiment, built)
-        return _train(folder, experiment, built, job, keep, save_every, us)
+        return _train(folder, experiment, built, job, keep, save_every, us, cluster)
 
 
 def _train(
@@ -83,6 +86,7 @@ def _train(
     keep: Keep,
     save_every: float,
     us: Processes,
+    cluster: Ray | None,
 ) -> Result:
     """Returns the result of a run that the folder holds unfinished, or has only begun."""
     began = time.perf_counter()
@@ -101,17 +105,20 @@ def _train(
             log("resumed")
         saver = Saver(folder.checkpoints(us.index), save_every)
         journal = Journal(saver, interrupt, stood, us.index)
+        traces: dict[int, str] = {}
         try:
-            outcomes, failures = job(Notes(journal, log, reshaped if us.count == 1 else None, us.share))
+            if cluster is not None:
+                traces = train_on_ray(cluster, folder, experiment, built, keep is not None, save_every, interrupt)
+            else:
+                outcomes, failures = job(Notes(journal, log, reshaped if us.count == 1 else None, us.share))
             if us.count > 1:
-                numbers = {tuple(p.static.items()): i for i, p in enumerate(built.programs)}
-                journal.end({numbers[key]: f.trace for f in failures if (key := tuple(f.static.items())) in numbers})
+                journal.end({failure.number: failure.trace for failure in failures})
         finally:
             saver.close()
         us.meet()  # all have saved
         if us.is_first:
-            if us.count > 1:
-                outcomes, failures = _together(folder, experiment, built, keep, saver, interrupt)
+            if us.count > 1 or cluster is not None:
+                outcomes, failures = _together(folder, experiment, built, keep, saver, interrupt, traces)
             result = result_of(experiment, built, outcomes, failures, keep, folder)
             log("finished", seconds=time.perf_counter() - began)
         us.meet()  # the result is there
@@ -123,18 +130,24 @@ def _train(
 
 
 def _together(
-    folder: RunFolder, experiment: Experiment, built: Built, keep: Keep, saver: Saver, interrupt: Interrupt
+    folder: RunFolder,
+    experiment: Experiment,
+    built: Built,
+    keep: Keep,
+    saver: Saver,
+    interrupt: Interrupt,
+    traces: dict[int, str],
 ) -> tuple[list[tuple[Program, Outcome]], list[Failure]]:
-    """Returns the outcomes and failures of all processes, by what they have saved."""
+    """Returns the outcomes and failures of all processes, by what they have saved, and the tracebacks of those that could not."""
     stood = folder.stood()
-    journal, traces = Journal(saver, interrupt, stood, -1), failures_in(stood.values())
+    journal, traces = Journal(saver, interrupt, stood, -1), failures_in(stood.values()) | traces
     outcomes, failures = [], list(built.failures)
-    for number, program in enumerate(built.programs):
-        page = journal.page(number, program.shape)
-        if number in traces:
-            failures.append(Failure(program.static, program.arms, traces[number]))
+    for program in built.programs:
+        page = journal.page(program.number, program.shape)
+        if program.number in traces:
+            failures.append(Failure(program.number, program.static, program.arms, traces[program.number]))
         elif page.complete:
-            outcomes.append((program, ended(experiment, built, number, keep is not None, page.stood)))
+            outcomes.append((program, ended(experiment, built, program, keep is not None, page.stood)))
         else:
             raise RunFolderError(
                 f"{str(folder.path)!r} lacks what a process has saved of its trials. Do all of them see this folder? Run again."

@@ -19,6 +19,7 @@ from jaxtune.sweep._in_folder import found_in, result_of, run_in_folder
 from jaxtune.sweep._layout import layout_given
 from jaxtune.sweep._load import read_result
 from jaxtune.sweep._processes import Processes
+from jaxtune.sweep._ray import Ray, check_ray
 from jaxtune.sweep._streaming import placed
 from jaxtune.sweep._train import Notes, train
 from jaxtune.sweep.lanes._devices import lane_devices
@@ -38,6 +39,7 @@ def run(
     convolution: Convolution | None = None,
     memory: int | None = None,
     devices: Sequence[jax.Device] | None = None,
+    cluster: Ray | None = None,
 ) -> Result:
     """Trains every arm with every seed, and returns the result.
 
@@ -62,6 +64,8 @@ def run(
         changes no bit, and whether training examples are streamed: they are where the data takes more than a quarter of
         it, so that all trials see the same batches, and a warning says so; see `jt.data.Stream`.
       devices: where to run; None takes all devices of JAX's default backend. On CPUs it changes no bit.
+      cluster: a `jt.Ray(...)` trains the programs side by side on a cluster; this process then only collects what they come to.
+        None trains here, together with all processes that have joined by `jax.distributed.initialize`.
 
     Raises:
       ValueError, TypeError: bad input, before anything compiles.
@@ -84,6 +88,8 @@ def run(
         raise InputError("devices", devices, reason, "Choose the backend with JAX_PLATFORMS.")
     if (processes := Processes()).count > 1:
         _check_processes(processes, out, chunk)
+    if cluster is not None:
+        _check_cluster(cluster, out)
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         _look(folder)
@@ -108,7 +114,7 @@ def run(
     if folder is None:
         return result_of(experiment, built, *job(Notes()), keep, None)
     circumstances_now = circumstances(experiment, where)
-    return run_in_folder(folder, experiment, built, job, identity, circumstances_now, keep, force, save_every)
+    return run_in_folder(folder, experiment, built, job, identity, circumstances_now, keep, force, save_every, cluster)
 
 
 def _layout(
@@ -144,3 +150,12 @@ def _check_processes(processes: Processes, out: Any, chunk: Any) -> None:
     if chunk == "measure":
         reason = f"{processes.count} processes would not measure the same"
         raise InputError("chunk", chunk, reason, "Pass (arms, seeds), or None.")
+
+
+def _check_cluster(cluster: Any, out: Any) -> None:
+    """Refuses a cluster that cannot be used."""
+    if not isinstance(cluster, Ray):
+        raise InputTypeError("cluster", type(cluster).__name__, "it is no cluster", "Pass jt.Ray(), or None.")
+    if out is None:
+        raise InputError("out", None, "the workers of a cluster meet in a folder", "Pass one that all of them see.")
+    check_ray()

@@ -62,29 +62,29 @@ def train(
     trials = sum(len(p.arms) for p in built.programs) * len(experiment.seed_values) // notes.share[1]
     outcomes, failures = [], list(built.failures)
     with progress_bar(trials * built.steps, trials, progress) as report:
-        for number in range(len(built.programs)):
+        for place in range(len(built.programs)):
             try:
-                outcome = _train_one(experiment, built, number, devices, holds, variables, report, notes)
-                outcomes.append((built.programs[number], outcome))
+                outcome = _train_one(experiment, built, place, devices, holds, variables, report, notes)
+                outcomes.append((built.programs[place], outcome))
             except JaxtuneError:
                 raise  # examples that cannot be read, a checkpoint that cannot be written: that is not the program's
             except Exception:
-                program = built.programs[number]
-                failures.append(Failure(program.static, program.arms, traceback.format_exc()))
+                program = built.programs[place]
+                failures.append(Failure(program.number, program.static, program.arms, traceback.format_exc()))
                 notes.log("failed", static=program.static)
     return outcomes, failures
 
 
-def ended(experiment: Experiment, built: Built, number: int, variables: bool, stood: PyTree) -> Outcome:
+def ended(experiment: Experiment, built: Built, program: Program, variables: bool, stood: PyTree) -> Outcome:
     """Returns the outcome of a program all of whose trials have ended."""
     ends = evaluation_steps(built.steps, built.eval_every)
-    return ended_outcome(built.programs[number], experiment, built.table, ends, variables, stood)
+    return ended_outcome(program, experiment, built.table, ends, variables, stood)
 
 
 def _train_one(
     experiment: Experiment,
     built: Built,
-    number: int,
+    place: int,
     devices: Sequence[jax.Device],
     holds: Callable[[Program], Memory],
     variables: bool,
@@ -92,17 +92,17 @@ def _train_one(
     notes: Notes,
 ) -> Outcome:
     """Returns the outcome of a program. Where memory runs out fewer chunks run at once, and then smaller ones from the start."""
-    program = built.programs[number]
+    program = built.programs[place]
     ends = evaluation_steps(built.steps, built.eval_every)
     n = len(program.arms) * len(experiment.seed_values)
 
     def page_of(program: Program) -> Page | None:
-        return None if notes.journal is None else notes.journal.page(number, program.shape)
+        return None if notes.journal is None else notes.journal.page(program.number, program.shape)
 
     page = page_of(program)
     if page is not None and page.complete:
         report(n * built.steps, n)
-        return ended(experiment, built, number, variables, page.stood)
+        return ended(experiment, built, program, variables, page.stood)
     is_fresh = page is None or page.stood is None
     most, fewest = None, len(devices)
     while True:
@@ -144,7 +144,7 @@ def _train_one(
             most, said = used, f"{used} of its chunks run at once, and not {at_once}"
         elif smaller and notes.reshaped is not None:
             program = reshaped(experiment, built, program, _halved(program.shape))
-            built.programs[number], page = program, page_of(program)
+            built.programs[place], page = program, page_of(program)
             notes.reshaped()
             said = f"it begins again in chunks of {program.shape.arms} arms x {program.shape.seeds} seeds, which changes bits"
         else:

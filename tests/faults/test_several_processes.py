@@ -44,10 +44,12 @@ def start(out, processes, devices, every=30.0):
         for i in range(processes)
     ]
     logs = [out.with_name(f"{out.name}-{i}.log") for i in range(processes)]  # a pipe that nobody reads would stop them
-    return [
-        (subprocess.Popen(command, stdout=log.open("w"), stderr=subprocess.STDOUT, env=environment), log)
-        for command, log in zip(commands, logs, strict=True)
-    ]
+    started = []
+    for command, log in zip(commands, logs, strict=True):
+        with log.open("w") as file:
+            process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+        started.append((process, log))
+    return started
 
 
 def ended(started, timeout=240):

@@ -54,6 +54,7 @@ class Program:
     """The trials that share all static values.
 
     Attributes:
+      number: its place among all programs of the experiment, those that raised included.
       static: labels of the static hyperparameters.
       arms: numbers of its arms.
       lane: one training run.
@@ -68,6 +69,7 @@ class Program:
       lower: returns them lowered for another one.
     """
 
+    number: int
     static: dict[str, Any]
     arms: tuple[int, ...]
     lane: Lane
@@ -93,8 +95,9 @@ class Program:
 
 
 class Failure(NamedTuple):
-    """A program that raised: its static values, its arms, and the traceback as text."""
+    """A program that raised: its number, its static values, its arms, and the traceback as text."""
 
+    number: int
     static: dict[str, Any]
     arms: tuple[int, ...]
     trace: str
@@ -110,10 +113,15 @@ class Built(NamedTuple):
     eval_every: int
 
 
-def build(experiment: Experiment, layout_of: LayoutOf) -> Built:
+def build(experiment: Experiment, layout_of: LayoutOf, only: int | None = None) -> Built:
     """Returns the programs of an experiment, traced and lowered.
 
     A program whose recipe raises something that is not jaxtune's own verdict is a failure; if all do, it is raised.
+
+    Args:
+      experiment: the experiment.
+      layout_of: how each program is laid out.
+      only: the number of the one program to build; None builds all.
 
     Raises:
       ValueError, TypeError: bad input, found before anything compiles.
@@ -125,18 +133,20 @@ def build(experiment: Experiment, layout_of: LayoutOf) -> Built:
     programs: list[Program] = []
     failures: list[Failure] = []
     first: Exception | None = None
-    for arms in groups:
+    for number, arms in enumerate(groups):
+        if only not in (None, number):
+            continue
         static = experiment.space.static_labels(arms[0])
         try:
-            programs.append(_program(experiment, arms, table, spans, steps, eval_every, layout_of(static)))
+            programs.append(_program(experiment, number, arms, table, spans, steps, eval_every, layout_of(static)))
         except JaxtuneError:
             raise
         except Exception as error:
             first = first or error
-            failures.append(Failure(static, tuple(arms), traceback.format_exc()))
+            failures.append(Failure(number, static, tuple(arms), traceback.format_exc()))
     if first is not None and not programs:
         raise first
-    if not failures:
+    if not failures and only is None:
         check_use(experiment.space, programs)
     return Built(programs, failures, table, steps, eval_every)
 
@@ -144,8 +154,8 @@ def build(experiment: Experiment, layout_of: LayoutOf) -> Built:
 def reshaped(experiment: Experiment, built: Built, program: Program, shape: ChunkShape) -> Program:
     """Returns a program of an experiment with chunks of another shape."""
     layout = Layout(shape, program.convolution)
-    spans = program.lane.spans
-    return _program(experiment, list(program.arms), built.table, spans, built.steps, built.eval_every, layout)
+    number, arms, spans = program.number, list(program.arms), program.lane.spans
+    return _program(experiment, number, arms, built.table, spans, built.steps, built.eval_every, layout)
 
 
 def _groups(experiment: Experiment) -> list[list[int]]:
@@ -185,7 +195,14 @@ def _steps(experiment: Experiment, arms: Sequence[int]) -> int:
 
 
 def _program(
-    experiment: Experiment, arms: list[int], table: Table, spans: Any, steps: int, eval_every: int, layout: Layout
+    experiment: Experiment,
+    number: int,
+    arms: list[int],
+    table: Table,
+    spans: Any,
+    steps: int,
+    eval_every: int,
+    layout: Layout,
 ) -> Program:
     space, data = experiment.space, experiment.data
     values = space.values(arms[0])
@@ -217,6 +234,7 @@ def _program(
     functions = chunk_functions(lane, shape)
     lower_for = ft.partial(lower, functions, shape, abstract({a.name: a.stacked([0]) for a in axes}), table, fed)
     return Program(
+        number=number,
         static=space.static_labels(arms[0]),
         arms=tuple(arms),
         lane=lane,

@@ -1,0 +1,182 @@
+"""Programs spread over a cluster by Ray; the only file that imports it."""
+
+import contextlib
+import dataclasses
+import functools as ft
+import shutil
+from typing import Any
+
+import jax
+
+from jaxtune import _check
+from jaxtune._errors import InputError, JaxtuneError, RunFolderError
+from jaxtune._tree import size_bytes
+from jaxtune.checkpoint import RunFolder, Saver
+from jaxtune.sweep._experiment import Experiment
+from jaxtune.sweep._interrupt import Interrupt
+from jaxtune.sweep._journal import Journal
+from jaxtune.sweep._train import Notes, train
+from jaxtune.sweep.lanes._memory import memory_budget, predict_memory
+from jaxtune.sweep.programs._programs import Built, Layout, build, same_for_all
+
+_POLL = 0.5
+"""Seconds between two looks for Ctrl-C."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ray:
+    """A cluster of Ray that trains the programs of a run, one a task: `jt.run(experiment, out=..., cluster=jt.Ray())`.
+
+    Call `ray.init` before, or `ray.init()` is called: it connects to the cluster that `RAY_ADDRESS` names, or else starts one
+    on this machine. All its machines have to see the folder of the run. The extra `jaxtune[ray]` installs it.
+
+    Attributes:
+      cpus: cores of a task, which are its CPU devices; at least 1.
+      gpus: GPUs of a task; at least 0.
+      retries: how often a task whose worker has died is begun again, from its last checkpoint; at least 0. After that its
+        program has failed.
+    """
+
+    cpus: int = 1
+    gpus: int = 0
+    retries: int = 3
+
+    def __post_init__(self) -> None:
+        _check.count("cpus", self.cpus)
+        _check.count("gpus", self.gpus, low=0)
+        _check.count("retries", self.retries, low=0)
+
+
+def check_ray() -> None:
+    """Refuses to use a cluster where Ray is not installed.
+
+    Raises:
+      ValueError: it is not.
+    """
+    _ray()
+
+
+def train_on_ray(
+    cluster: Ray,
+    folder: RunFolder,
+    experiment: Experiment,
+    built: Built,
+    variables: bool,
+    save_every: float,
+    interrupt: Interrupt,
+) -> dict[int, str]:
+    """Trains all programs of a run, each of which saves how it has ended; returns the tracebacks of those that could not.
+
+    Args:
+      cluster: what each gets.
+      folder: the folder of the run, which all machines see.
+      experiment: the experiment.
+      built: its programs.
+      variables: whether variables are kept.
+      save_every: seconds between the checkpoints of a program.
+      interrupt: says when the run has been asked to end.
+
+    Raises:
+      ValueError: bad input that only a worker has found.
+      KeyboardInterrupt: the run has been asked to end.
+    """
+    ray = _ray()
+    if not ray.is_initialized():
+        ray.init()
+    _deal_out(folder, built)
+    experiment = dataclasses.replace(experiment, steps=built.steps, epochs=None, eval_every=built.eval_every)
+    shared = ray.put(experiment)
+    task = ray.remote(_task).options(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=cluster.retries)
+    under_way = {
+        task.remote(shared, str(folder.path), p.number, Layout(p.shape, p.convolution), cluster.cpus, variables, save_every): p
+        for p in built.programs
+    }  # fmt: skip
+    traces: dict[int, str] = {}
+    while under_way:
+        if interrupt.requested:
+            for reference in under_way:
+                ray.cancel(reference, force=True)
+            raise KeyboardInterrupt
+        ended, _ = ray.wait(list(under_way), timeout=_POLL)
+        for reference in ended:
+            program = under_way.pop(reference)
+            try:
+                ray.get(reference)
+            except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, JaxtuneError):
+                    raise error.cause from error
+                traces[program.number] = str(error)
+            except ray.exceptions.RayError as error:  # its worker has died too often, say
+                traces[program.number] = f"{type(error).__name__}: {error}"
+    return traces
+
+
+def _deal_out(folder: RunFolder, built: Built) -> None:
+    """Gives each program a checkpoint of its own, of what earlier runs have left, however they were spread."""
+    stood = folder.stood()
+    if not stood:
+        return
+    interrupt = Interrupt()
+    for program in built.programs:
+        saver = Saver(folder.checkpoints(program.number), 0.0)
+        tree = Journal(saver, interrupt, stood, -1).page(program.number, program.shape).stood
+        if tree is not None:
+            saver.save({"programs": {str(program.number): tree}})
+            saver.wait()
+        saver.close()
+    for number in stood:
+        if number not in {program.number for program in built.programs}:
+            shutil.rmtree(folder.checkpoints(number).path, ignore_errors=True)
+
+
+def _task(
+    experiment: Experiment,
+    path: str,
+    number: int,
+    layout: Layout,
+    cpus: int,
+    variables: bool,
+    save_every: float,
+) -> None:
+    """Trains one program, on a worker."""
+    with contextlib.suppress(RuntimeError):  # a worker that has run another task has its devices
+        jax.config.update("jax_num_cpu_devices", cpus)
+    folder, devices = RunFolder(path), jax.local_devices()
+    built = build(experiment, same_for_all(layout), only=number)
+    if built.failures:
+        raise RuntimeError(built.failures[0].trace)
+    (program,) = built.programs
+    if program.identity not in [p["text"] for p in folder.record()["fingerprint"]["programs"]]:
+        message = (
+            f"a worker makes another program of {program.static or 'the recipe'} than the one that has begun the run"
+        )
+        raise RunFolderError(f"{message}. Have the same versions and devices everywhere.")
+    holds = ft.partial(
+        predict_memory,
+        seeds=len(experiment.seed_values),
+        table=size_bytes(built.table),
+        devices=len(devices),
+        budget=memory_budget(devices),
+        kept=0,
+    )
+    saver = Saver(folder.checkpoints(number), save_every)
+    newest = folder.checkpoints(number).newest()
+    journal = Journal(saver, Interrupt(), {} if newest is None else {number: newest}, number)
+    if newest is not None:
+        folder.log("program resumed", number=number)
+    try:
+        _, failures = train(
+            experiment, built, devices, holds, variables, False, Notes(journal, folder.log, reshaped=None)
+        )
+        journal.end({failure.number: failure.trace for failure in failures})
+    finally:
+        saver.close()
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        reason = "it is a cluster of Ray, which is not installed"
+        raise InputError("cluster", "jt.Ray(...)", reason, "Install it: pip install 'jaxtune[ray]'.") from error
+    return ray
