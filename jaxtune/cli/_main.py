@@ -14,15 +14,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import jax
+
 from jaxtune._errors import InputError, JaxtuneError
 from jaxtune.results import Result
-from jaxtune.sweep import Experiment, run
+from jaxtune.sweep import Experiment, Ray, run
+from jaxtune.sweep.lanes._devices import ask_for_all_cores
 
 if TYPE_CHECKING:
     import pandas as pd
 
 INTERRUPTED = 130
-"""Exit status after Ctrl-C, as a shell gives it."""
+"""Exit status after SIGINT (Ctrl-C) or SIGTERM, when all is saved."""
 
 Reporter = Callable[[Result, Path | None], None]
 
@@ -41,10 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
 
     def start() -> None:
+        _join(given)
         module = _load(given.file)
         _run(module.experiment, getattr(module, "report", None), getattr(module, "metric", None), given)
 
-    return _guarded(start)
+    return _guarded(start, given)
 
 
 def script(
@@ -64,13 +68,60 @@ def script(
     parser = argparse.ArgumentParser(description="Run this experiment.")
     _add_options(parser)
     given = parser.parse_args(arguments)
-    sys.exit(_guarded(lambda: _run(experiment, report, metric, given)))
+
+    def start() -> None:
+        _join(given)
+        _run(experiment, report, metric, given)
+
+    sys.exit(_guarded(start, given))
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="a folder for the run and its figures")
     parser.add_argument("--quick", action="store_true", help="a tenth of the steps with two seeds")
     parser.add_argument("--force", action="store_true", help="replace another run that the folder holds")
+    several = parser.add_argument_group("several processes, all started with the same command and --out")
+    several.add_argument("--distributed", action="store_true", help="join those of a SLURM job, a TPU pod or Open MPI")
+    several.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="or of this first process, with the two numbers below"
+    )
+    several.add_argument("--processes", type=int, metavar="N", help="how many there are")
+    several.add_argument("--process", type=int, metavar="I", help="which this is, from 0")
+    parser.add_argument("--ray", action="store_true", help="train the programs side by side on a cluster of Ray")
+
+
+def _join(given: argparse.Namespace) -> None:
+    """Joins the other processes of a run, if there are to be some.
+
+    Raises:
+      ValueError: the options do not go together, or JAX has been used before.
+    """
+    explicit = {name: getattr(given, name) for name in ("coordinator", "processes", "process")}
+    missing = [f"--{name}" for name, value in explicit.items() if value is None]
+    if not given.distributed and len(missing) == len(explicit):
+        return
+    if given.distributed and len(missing) < len(explicit):
+        cure = "Pass the one or the others."
+        raise InputError("--distributed", True, "it finds out by itself what the other options say", cure)
+    if given.out is None:
+        raise InputError("--out", None, "processes put their results together in a folder", "Name one that all see.")
+    if not given.distributed:
+        if missing:
+            value = {f"--{name}": v for name, v in explicit.items() if v is not None}
+            raise InputError("--coordinator", value, "the three go together", f"Pass {' and '.join(missing)}, too.")
+        if not 0 <= given.process < given.processes:
+            reason = f"processes are numbered from 0 to {given.processes - 1}"
+            raise InputError("--process", given.process, reason, "Number them so.")
+    ask_for_all_cores()
+    try:
+        if given.distributed:
+            jax.distributed.initialize()
+        else:
+            jax.distributed.initialize(given.coordinator, given.processes, given.process)
+    except (RuntimeError, ValueError) as error:
+        where = "--distributed" if given.distributed else "--coordinator"
+        cure = "Start the processes with `jaxtune run FILE`, by srun, mpirun or on every host of a pod, or name the coordinator."
+        raise InputError(where, given.coordinator or True, str(error).splitlines()[0], cure) from error
 
 
 def _run(experiment: Experiment, report: Reporter | None, metric: str | None, given: argparse.Namespace) -> None:
@@ -78,7 +129,9 @@ def _run(experiment: Experiment, report: Reporter | None, metric: str | None, gi
     if given.quick:
         experiment, mark = experiment.quick(), "QUICK RUN (a tenth of the steps, two seeds): "
     began = time.time()
-    result = run(experiment, out=given.out, force=given.force)
+    result = run(experiment, out=given.out, force=given.force, cluster=Ray() if given.ray else None)
+    if jax.process_index() > 0:
+        return  # the first process speaks for all
     if given.out is not None and (given.out / "run.json").stat().st_mtime < began:
         print(f"{given.out} holds this run, finished before; --force trains it again.", file=sys.stderr)
     metric = metric or ("valid_accuracy" if "valid_accuracy" in result.dataset else "valid_loss")
@@ -133,15 +186,16 @@ def _load(file: Path) -> ModuleType:
     return module
 
 
-def _guarded(action: Callable[[], None]) -> int:
-    """Returns the exit status of an action: 2 for bad input, 130 after Ctrl-C."""
+def _guarded(action: Callable[[], None], given: argparse.Namespace) -> int:
+    """Returns the exit status of an action: 2 for bad input, 130 where it was asked to end."""
     try:
         action()
     except JaxtuneError as error:
         print(f"jaxtune: {error}".replace("force=True", "--force"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("jaxtune: interrupted", file=sys.stderr)
+        saved = "" if given.out is None else ". The same command goes on from where it was saved"
+        print(f"jaxtune: interrupted{saved}.", file=sys.stderr)
         return INTERRUPTED
     except Exception:
         traceback.print_exc()

@@ -2,7 +2,9 @@
 
 import os
 import pathlib
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -98,4 +100,49 @@ def test_ctrl_c_ends_cleanly(question, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130
-    assert err.strip().splitlines()[-1] == "jaxtune: interrupted" and "Traceback" not in err
+    said = "jaxtune: interrupted. The same command goes on from where it was saved."
+    assert err.strip().splitlines()[-1] == said and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--distributed", "--processes", "2"], "`--distributed` is True: it finds out by itself"),
+        (["--coordinator", "127.0.0.1:1"], "`--coordinator` is .*Pass --processes and --process, too"),
+        (["--processes", "2", "--process", "0"], "Pass --coordinator, too"),
+        (["--coordinator", "127.0.0.1:1", "--processes", "2", "--process", "2"], "`--process` is 2: .*from 0 to 1"),
+        (["--distributed"], "`--distributed` is True: .*srun"),
+    ],
+)
+def test_options_of_several_processes_are_checked(question, tmp_path, capsys, options, message):
+    assert main(["run", str(question()), "--out", str(tmp_path / "run"), *options]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "run").exists()
+    if "--distributed" in options[:1]:
+        assert main(["run", str(question()), "--distributed"]) == 2
+        assert "`--out` is None" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_from_the_command_line_and_one_of_them_speaks(question, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    file, started = question(), []
+    for i in range(2):
+        options = [
+            "--out",
+            str(tmp_path / "run"),
+            "--coordinator",
+            coordinator,
+            "--processes",
+            "2",
+            "--process",
+            str(i),
+        ]
+        code = f"import sys; from jaxtune.cli import main; sys.exit(main({['run', str(file), *options]!r}))"
+        with (tmp_path / f"{i}.log").open("w") as log:
+            started.append(subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=subprocess.DEVNULL))
+    assert [process.wait(timeout=200) for process in started] == [0, 0]
+    first, second = ((tmp_path / f"{i}.log").read_text() for i in range(2))
+    assert "best by valid_accuracy" in first and "REPORT 3" in first and not second

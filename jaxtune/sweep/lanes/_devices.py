@@ -13,12 +13,17 @@ def use_all_cores() -> int:
     It has to come before JAX is first used, for the number is fixed then; later it changes nothing. `jt.plan` and
     `jt.run` ask by themselves. Accelerators are not affected, and a number that the user has chosen stays.
     """
+    ask_for_all_cores()
+    return jax.local_device_count("cpu")
+
+
+def ask_for_all_cores() -> None:
+    """Asks for them without a look at what there is, which has to come after `jax.distributed.initialize`."""
     try:
         if not _chosen():
             jax.config.update("jax_num_cpu_devices", _cores())
     except RuntimeError:  # the backend is up
         pass
-    return jax.local_device_count("cpu")
 
 
 def lane_devices() -> list[jax.Device]:
