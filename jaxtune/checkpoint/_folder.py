@@ -245,6 +245,9 @@ class RunFolder:
                 (_orbax.described(d["leaves"]), [(int(a), int(s)) for a, s in d["trials"]])
                 for d in self.record().get("variables", [])
             ]
+            for leaves, trials in described:
+                if min(map(min, trials), default=0) < 0 or any(d["shape"][:1] != (len(trials),) for d in leaves):
+                    raise ValueError("rows and trials do not agree")
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise self._unreadable() from error
         return [(reader(i, leaves), trials) for i, (leaves, trials) in enumerate(described)]

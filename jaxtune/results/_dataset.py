@@ -1,6 +1,7 @@
 """The cube as an xarray data set, in memory and as NetCDF; the only file that imports xarray."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,10 +63,8 @@ def read_dataset(path: Path) -> "xr.Dataset":
     import xarray as xr
 
     try:
+        _check_size(path)
         with xr.open_dataset(path, engine="h5netcdf") as file:
-            # Nothing is compressed: what is said to be larger than the file would only take memory.
-            if file.nbytes > (lies := path.stat().st_size):
-                raise ValueError(f"{file.nbytes} bytes are said to lie in {lies}")
             dataset = file.load()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise RunFolderError(f"{str(path)!r} cannot be read as results: {error}. Run the experiment again.") from error
@@ -74,3 +73,20 @@ def read_dataset(path: Path) -> "xr.Dataset":
     return dataset.assign(
         {n: v.copy(data=v.values.astype(str)) for n, v in texts.items() if n not in dataset.coords}
     ).assign_coords({n: v.copy(data=v.values.astype(str)) for n, v in texts.items() if n in dataset.coords})
+
+
+def _check_size(path: Path) -> None:
+    """Refuses a file that is said to hold more than it has bytes: nothing is compressed, and opening it would take memory."""
+    import h5py
+
+    sizes: list[int] = []
+
+    def add(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            sizes.append(math.prod(item.shape or ()) * item.dtype.itemsize)
+
+    with h5py.File(path) as file:
+        file.visititems(add)
+    said = sum(sizes)
+    if said > (lies := path.stat().st_size):
+        raise ValueError(f"{said} bytes are said to lie in {lies}")

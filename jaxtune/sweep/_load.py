@@ -59,8 +59,11 @@ def read_result(folder: RunFolder, experiment: Experiment | None, built: Built |
     folder.check_results()
     dataset = read_dataset(folder.results)
     stored = folder.variables()
-    n_seeds = dataset.sizes["seed"]
-    place = places((dataset["status"].size // n_seeds, n_seeds), [trials for _, trials in stored])
+    try:
+        n_seeds = dataset.sizes["seed"]
+        place = places((dataset["status"].size // n_seeds, n_seeds), [trials for _, trials in stored])
+    except (KeyError, IndexError, ZeroDivisionError) as error:  # not what was written there
+        raise RunFolderError(f"{str(folder.path)!r} holds variables of trials that its results do not have.") from error
     if experiment is None or built is None:
         return Result(dataset, KeptVariables(place, [ft.partial(_variables, read, None) for read, _ in stored]))
     likes = [variables_like(experiment, built, trials[0][0]) for _, trials in stored]

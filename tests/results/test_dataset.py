@@ -3,6 +3,7 @@
 import json
 
 import cubes
+import h5py
 import numpy as np
 import pytest
 
@@ -123,6 +124,7 @@ def test_whatever_the_reader_raises_is_told_as_a_damaged_file(tmp_path, monkeypa
     def damaged(*args, **kwargs):
         raise error("bad object header")
 
+    h5py.File(tmp_path / "results.nc", "w").close()
     monkeypatch.setattr("xarray.open_dataset", damaged)
     with pytest.raises(ValueError, match="cannot be read as results: .*bad object header"):
         read_dataset(tmp_path / "results.nc")
