@@ -7,7 +7,8 @@ and let tracers pass, so a component states its range once and is usable under e
 import contextlib
 import contextvars
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -47,9 +48,14 @@ def number(
         return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)):
         raise InputTypeError(name, value, "a real number is needed", cure or "Pass a float, or a traced scalar.")
-    if isinstance(value, (np.generic, np.ndarray, jax.Array)) and value.dtype.kind not in "iufV":  # V: bfloat16
+    dtype = value.dtype if isinstance(value, (np.generic, np.ndarray, jax.Array)) else np.dtype(float)
+    kind = getattr(dtype, "kind", "key")  # of random keys there is none
+    if kind not in ("i", "u", "f", "V") or getattr(dtype, "names", None):  # V: bfloat16, or fields with names
         raise InputTypeError(name, value, "a real number is needed", cure or "Pass a float, or a traced scalar.")
-    concrete = float(value)
+    try:
+        concrete = float(value)
+    except OverflowError as error:
+        raise InputError(name, value, "no float is as large", cure or "Pass a smaller number.") from error
     span = f"between {low:g} and {high:g}" if math.isfinite(high) else f"of at least {low:g}"
     if math.isnan(concrete):
         raise InputError(name, value, "NaN is no setting", cure or f"Pass a number {span}.")
@@ -65,8 +71,8 @@ def number(
     return value
 
 
-def count(name: str, value: Any, *, low: int = 1) -> int:
-    """Returns `value` as an int, having checked that it is a whole number of at least `low`.
+def count(name: str, value: Any, *, low: int = 1, high: int | None = None) -> int:
+    """Returns `value` as an int, having checked that it is a whole number of at least `low`, and of at most `high`.
 
     Raises:
       InputError: it is too small.
@@ -81,7 +87,37 @@ def count(name: str, value: Any, *, low: int = 1) -> int:
         raise InputTypeError(name, value, "a whole number is needed", f"Pass an int of at least {low}.")
     if value < low:
         raise InputError(name, value, f"it has to be at least {low}", f"Pass an int of at least {low}.")
+    if high is not None and value > high:
+        raise InputError(name, value, f"it has to be at most {high}", f"Pass an int of at most {high}.")
     return int(value)
+
+
+def seed(name: str, value: Any) -> int:
+    """Returns `value` as an int, having checked that NumPy and JAX take it for a seed.
+
+    Raises:
+      InputError, InputTypeError: they do not.
+    """
+    return count(name, value, low=0, high=2**31 - 1)
+
+
+def sequence(name: str, value: Any) -> Any:
+    """Returns `value` as it came, having checked that it is a sequence.
+
+    Raises:
+      InputTypeError: it is none.
+    """
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence) and getattr(value, "ndim", 0) < 1:
+        raise InputTypeError(name, value, "it is no sequence", "Pass a tuple or a list.")
+    return value
+
+
+def exists(path: Path) -> bool:
+    """Returns whether there is something at a path, be it one that no system could have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long, or holds a null
+        return False
 
 
 def note_infinity(value: Any) -> None:

@@ -22,7 +22,10 @@ def _remade(kind: type[JaxtuneError], args: tuple[Any, ...]) -> JaxtuneError:
 
 
 def _sentence(name: str, value: Any, reason: str, cure: str) -> str:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except Exception:  # an int of more digits than Python writes, say
+        shown = f"a value of type {type(value).__name__} that cannot be written"
     if len(shown) > 200:
         shown = shown[:200] + "..."
     return f"`{name}` is {shown}: {reason}. {cure}"

@@ -25,7 +25,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from jaxtune._errors import JaxtuneError, RunFolderError
+from jaxtune._errors import InputTypeError, JaxtuneError, RunFolderError
 from jaxtune._types import PyTree
 from jaxtune.checkpoint import _orbax
 from jaxtune.checkpoint._atomic import beside
@@ -42,9 +42,13 @@ class RunFolder:
 
     Args:
       path: the folder; it need not exist.
+      name: what the caller calls it.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], name: str = "path"):
+        if not isinstance(path, (str, os.PathLike)):
+            raise InputTypeError(name, path, "it is no path of a folder", "Pass a text or a pathlib.Path.")
+        self._name = name
         self.path = Path(path).absolute()
 
     @property
@@ -113,7 +117,7 @@ class RunFolder:
             raise RunFolderError(f"`path` is {str(self.path)!r}, where there is no folder. Pass the folder of a run.")
         if not file.is_file():
             raise RunFolderError(
-                f"{str(self.path)!r} holds files but no run (there is no run.json). Name another folder."
+                f"`{self._name}` is {str(self.path)!r}: it holds files but no run (there is no run.json). Name another folder."
             )
         try:
             record = json.loads(file.read_text())

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from jaxtune._errors import InputError, JaxtuneError
+from jaxtune import _check
+from jaxtune._errors import InputError, InputTypeError, JaxtuneError
 from jaxtune.results import Result
 from jaxtune.sweep import Experiment, Ray, run
 from jaxtune.sweep.lanes._devices import ask_for_all_cores
@@ -126,6 +127,9 @@ def _join(given: argparse.Namespace) -> None:
 
 def _run(experiment: Experiment, report: Reporter | None, metric: str | None, given: argparse.Namespace) -> None:
     mark = ""
+    if not isinstance(experiment, Experiment):
+        reason, cure = "it is no jt.Experiment", "Pass jt.Experiment(recipe, space, data, steps=...)."
+        raise InputTypeError("experiment", type(experiment).__name__, reason, cure)
     if given.quick:
         experiment, mark = experiment.quick(), "QUICK RUN (a tenth of the steps, two seeds): "
     began = time.time()
@@ -166,7 +170,7 @@ def _text(table: "pd.DataFrame") -> str:
 
 
 def _load(file: Path) -> ModuleType:
-    if not file.is_file():
+    if not _check.exists(file) or not file.is_file():
         raise InputError("file", str(file), "there is no such file", "Pass the path of an experiment file.")
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:

@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxtune._errors import InputError
+from jaxtune import _check
+from jaxtune._errors import InputError, InputTypeError
 from jaxtune._types import PyTree
-from jaxtune.data._arrays import Arrays
+from jaxtune.data._arrays import Arrays, as_array
 from jaxtune.data._stream import Stream, in_memory
 from jaxtune.data._validate import (
     check_classes,
@@ -115,7 +116,7 @@ def from_arrays(
 def split(everything: Arrays, seed: int, fractions: Sequence[float]) -> tuple[Arrays, Arrays, Arrays]:
     """Returns training, validation and test examples, shuffled, without a look at them."""
     sizes = check_fractions(fractions, len(everything))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_check.seed("seed", seed))
     if everything.groups is not None:
         parts = _by_group(everything.groups, sizes, rng)
     else:
@@ -126,12 +127,15 @@ def split(everything: Arrays, seed: int, fractions: Sequence[float]) -> tuple[Ar
 
 def numbered(y: Any) -> tuple[Any, tuple[str, ...] | None]:
     """Returns labels that are texts as numbers, and the texts; anything else as it is, and None."""
-    labels = np.asarray(y)
+    labels = as_array("y", y)
     if labels.dtype.kind == "O" and labels.ndim == 1 and all(isinstance(label, str) for label in labels):
         labels = labels.astype(str)
     if labels.dtype.kind not in "US" or labels.ndim != 1:
         return y, None
-    names, numbers = np.unique(labels.astype(str), return_inverse=True)
+    try:
+        names, numbers = np.unique(labels.astype(str), return_inverse=True)
+    except UnicodeDecodeError as error:
+        raise InputTypeError("y", labels, "these bytes are no text", "Decode them first.") from error
     return numbers.astype(np.int32), tuple(str(name) for name in names)
 
 

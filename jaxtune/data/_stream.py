@@ -11,7 +11,7 @@ import numpy as np
 from jaxtune import _check
 from jaxtune._errors import InputError, InputTypeError, JaxtuneError
 from jaxtune._types import PyTree
-from jaxtune.data._arrays import Arrays, plain
+from jaxtune.data._arrays import Arrays, as_array, plain
 from jaxtune.data._validate import check_arrays, check_labels, check_same_form
 
 
@@ -50,13 +50,15 @@ class Stream:
         ):
             cure = "Pass jt.data.Arrays, a grain.MapDataset, or a class with __len__ and __getitem__."
             raise InputTypeError("source", type(self.source).__name__, "it has no len(source) and source[i]", cure)
+        if getattr(self.source, "ndim", 1) == 0:
+            raise InputTypeError("source", self.source, "a single number is no set of examples", "Pass jt.data.Arrays.")
         if len(self.source) == 0:
             raise InputError("source", "a source of length 0", "there is no example", "Pass at least one example.")
         if len(self.source) >= 2**31:
             reason = "an epoch has to end: more than 2,147,483,647 examples are not numbered"
             raise InputError("source", f"a source of length {len(self.source)}", reason, "Leave out .repeat(), say.")
         _check.count("sample_size", self.sample_size)
-        _check.count("seed", self.seed, low=0)
+        _check.seed("seed", self.seed)
         self.sample  # noqa: B018  # reads it, so that what is wrong with it is found here
 
     def __len__(self) -> int:
@@ -153,7 +155,14 @@ def _examples(source: Any, index: Sequence[int]) -> list[tuple[Any, ...]]:
 
 def _as_arrays(part: Any) -> Any:
     """Returns a part of an example as arrays; a list is one array, as it is in `Arrays`."""
-    return jax.tree.map(np.asarray, part, is_leaf=lambda leaf: isinstance(leaf, list))
+    try:
+        return jax.tree.map(lambda leaf: as_array("source", leaf), part, is_leaf=lambda leaf: isinstance(leaf, list))
+    except JaxtuneError:
+        raise
+    except ValueError as error:  # JAX sorts the keys of dicts
+        kind = f"an example with a {type(part).__name__}"
+        reason = f"it cannot be taken apart ({error})"
+        raise InputTypeError("source", kind, reason, "Give dicts in it keys of one type.") from error
 
 
 def in_memory(split: Arrays | Stream) -> Arrays:

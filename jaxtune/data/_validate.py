@@ -140,6 +140,10 @@ def check_labels(labels: Mapping[str, np.ndarray], classes: int | None) -> int |
 
 def check_classes(labels: Sequence[np.ndarray]) -> None:
     """Checks that every class has examples, and that those to train on are not of one class."""
+    largest, n = max(int(y.max()) for y in labels), sum(map(len, labels))
+    if largest > 2**20 + n:  # or to count them would take gigabytes
+        reason = f"no example is of most of the classes below {largest}"
+        raise InputError("y", f"labels from 0 to {largest}", reason, "Number the classes without gaps.")
     counts = np.bincount(np.concatenate(labels))
     if (counts == 0).any():
         empty = np.flatnonzero(counts == 0)
@@ -171,7 +175,10 @@ def warn_of_duplicates(inputs: Mapping[str, PyTree]) -> None:
 
 def check_fractions(fractions: Sequence[float], n: int) -> list[int]:
     """Returns the sizes of the three splits, having checked their shares."""
-    shares = [float(_check.number("fractions", f, low=0.0, high=1.0)) for f in fractions]
+    given = [_check.number("fractions", f, low=0.0, high=1.0) for f in _check.sequence("fractions", fractions)]
+    if any(np.ndim(f) for f in given):
+        raise InputTypeError("fractions", fractions, "a share is one number", "Pass (0.6, 0.2, 0.2), say.")
+    shares = [float(f) for f in given]
     if len(shares) != 3 or sum(shares) > 1 + 1e-9 or min(shares) <= 0:
         raise InputError(
             "fractions",

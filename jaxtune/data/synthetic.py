@@ -91,7 +91,7 @@ def sparse_linear(
     """
     if _check.count("nonzero", nonzero, low=0) > _check.count("features", features):
         raise InputError("nonzero", nonzero, f"there are {features} features", "Choose at most as many.")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_check.seed("seed", seed))
     coefficients = np.zeros(features)
     chosen = rng.choice(features, nonzero, replace=False)
     coefficients[chosen] = rng.uniform(1, 3, nonzero) * rng.choice([-1, 1], nonzero)
@@ -117,12 +117,14 @@ def polynomial(
       seed: fixes examples and split.
       fractions: shares of training, validation and test examples.
     """
-    powers = np.asarray(coefficients, np.float64)
+    powers = [float(_check.number("coefficients", c)) for c in _check.sequence("coefficients", coefficients)]
+    if not powers:
+        raise InputError("coefficients", coefficients, "there is none", "Pass at least that of 1.")
 
     def truth(x: np.ndarray) -> np.ndarray:
         return np.asarray(np.polynomial.polynomial.polyval(np.asarray(x)[:, 0], powers))
 
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_check.seed("seed", seed))
     x = rng.uniform(-1, 1, (_check.count("n", n), 1))
     return _noisy(x, truth, noise, rng, seed, fractions), truth
 
@@ -145,7 +147,7 @@ def adding(
       Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 1997, experiment 4.
     """
     half = _check.count("length", length, low=2) // 2
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_check.seed("seed", seed))
     values = rng.uniform(size=(_check.count("n", n), length))
     marks = np.zeros_like(values)
     marks[np.arange(n), rng.integers(0, half, n)] = 1
@@ -162,7 +164,7 @@ def _of_curves(
 ) -> tuple[Splits, Truth]:
     """Returns points around two curves, which a parameter in [0, 1] runs along."""
     _check.number("noise", noise, low=0.0)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_check.seed("seed", seed))
     y = np.arange(_check.count("n", n, low=2)) % 2
     t = rng.uniform(size=n)
     x = np.where(y[:, None] == 0, curve(t, 0), curve(t, 1)) + noise * rng.normal(size=(n, 2))

@@ -38,6 +38,7 @@ def class_weighted(weights: Sequence[ScalarLike] | ArrayLike, loss: ExampleFn = 
       weights: one per class, at least 0; may be traced.
       loss: a loss of integer labels.
     """
+    _check.sequence("weights", weights)
     table = weights if isinstance(weights, (list, tuple)) else list(jnp.asarray(weights))
     for i, weight in enumerate(table):
         _check.number(f"weights[{i}]", weight, low=0.0)

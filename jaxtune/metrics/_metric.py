@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxtune._errors import InputError
+from jaxtune._errors import InputError, InputTypeError
 from jaxtune._types import Array, ExampleFn, Float, Scalar
 
 Mode = Literal["min", "max"] | None
@@ -48,7 +50,11 @@ def mean(fn: ExampleFn, mode: Mode = None) -> Metric:
 
     def update(state: Any, outputs: Any, y: Any, weight: Float[Array, " batch"]) -> Any:
         total, seen = state
-        values = jnp.asarray(fn(outputs, y))
+        found = fn(outputs, y)
+        if not isinstance(found, (jax.Array, np.ndarray, float, int)):
+            reason, kind = f"one value per example is needed, shape {weight.shape}", type(found).__name__
+            raise InputTypeError("metrics", f"a metric that returns a {kind}", reason, "Return an array.")
+        values = jnp.asarray(found)
         if values.shape != weight.shape:
             name = getattr(fn, "__name__", "metric")
             reason = f"one value per example is needed, shape {weight.shape}"

@@ -36,7 +36,7 @@ class MLP(nn.Module):
         """Returns the outputs; `train` switches dropout on and batch norm to the batch's own statistics."""
         _check.number("momentum", self.momentum, low=0.0, high=1.0)
         x = x.reshape(x.shape[0], -1)
-        for width in self.hidden:
+        for width in _check.sequence("hidden", self.hidden):
             x = nn.Dense(_check.count("hidden", width))(x)
             if self.batch_norm:
                 x = nn.BatchNorm(use_running_average=not train, momentum=cast("float", self.momentum))(x)

@@ -5,12 +5,13 @@ the window of a convolution, multiplies both. With gain 1 they are those of JAX.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 
 from jaxtune import _check
+from jaxtune._errors import InputError
 from jaxtune._types import Array, ScalarLike
 
 Initializer = Callable[..., Array]
@@ -30,7 +31,7 @@ def he(gain: ScalarLike = 1.0, *, distribution: Distribution = "truncated_normal
       He, Zhang, Ren, Sun, "Delving deep into rectifiers: surpassing human-level performance on ImageNet classification",
       ICCV 2015.
     """
-    return _scaled(jax.nn.initializers.variance_scaling(2.0, "fan_in", distribution), gain)
+    return _scaled(jax.nn.initializers.variance_scaling(2.0, "fan_in", _known(distribution)), gain)
 
 
 def lecun(gain: ScalarLike = 1.0, *, distribution: Distribution = "truncated_normal") -> Initializer:
@@ -43,7 +44,7 @@ def lecun(gain: ScalarLike = 1.0, *, distribution: Distribution = "truncated_nor
     References:
       LeCun, Bottou, Orr, Müller, "Efficient BackProp", in *Neural Networks: Tricks of the Trade*, Springer 1998.
     """
-    return _scaled(jax.nn.initializers.variance_scaling(1.0, "fan_in", distribution), gain)
+    return _scaled(jax.nn.initializers.variance_scaling(1.0, "fan_in", _known(distribution)), gain)
 
 
 def glorot(gain: ScalarLike = 1.0, *, distribution: Distribution = "uniform") -> Initializer:
@@ -56,7 +57,7 @@ def glorot(gain: ScalarLike = 1.0, *, distribution: Distribution = "uniform") ->
     References:
       Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010.
     """
-    return _scaled(jax.nn.initializers.variance_scaling(1.0, "fan_avg", distribution), gain)
+    return _scaled(jax.nn.initializers.variance_scaling(1.0, "fan_avg", _known(distribution)), gain)
 
 
 def orthogonal(gain: ScalarLike = 1.0) -> Initializer:
@@ -80,3 +81,11 @@ def _scaled(initializer: Any, gain: ScalarLike) -> Initializer:
         return values * jnp.asarray(gain, values.dtype)
 
     return init
+
+
+def _known(distribution: Any) -> Any:
+    """Returns the name of a distribution, having checked that there is one of this name."""
+    if distribution not in get_args(Distribution):
+        cure = f"Pass one of {', '.join(get_args(Distribution))}."
+        raise InputError("distribution", distribution, "there is no such distribution", cure)
+    return distribution

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxtune import _check
-from jaxtune._errors import InputError
+from jaxtune._errors import InputError, InputTypeError
 from jaxtune._tree import select
 from jaxtune._types import Count, PyTree, ScalarLike
 
@@ -18,6 +18,19 @@ class LookaheadState(NamedTuple):
     step: Count
     slow: PyTree
     fast: PyTree
+
+
+def check_optimizer(optimizer: Any) -> Any:
+    """Returns an optimizer as it came, having checked that it is one.
+
+    Raises:
+      TypeError: it is none.
+    """
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise InputTypeError(
+            "optimizer", optimizer, "it is no Optax gradient transformation", "Pass optax.adam(hp.lr), say."
+        )
+    return optimizer
 
 
 def lookahead(
@@ -37,7 +50,7 @@ def lookahead(
     """
     _check.number("every", every, low=1.0)
     _check.number("share", share, low=0.0, high=1.0)
-    inner = optax.with_extra_args_support(optimizer)
+    inner = optax.with_extra_args_support(check_optimizer(optimizer))
 
     def init(params: PyTree) -> LookaheadState:
         return LookaheadState(jnp.zeros((), jnp.int32), params, inner.init(params))
@@ -64,5 +77,5 @@ def accumulate(optimizer: optax.GradientTransformation, every: int) -> optax.Gra
       optimizer: what makes of the mean gradient an update.
       every: gradients to a mean, a Python int of at least 1.
     """
-    steps = optax.MultiSteps(optimizer, _check.count("every", every))
+    steps = optax.MultiSteps(check_optimizer(optimizer), _check.count("every", every))
     return optax.GradientTransformationExtraArgs(steps.init, steps.update)  # its own conversion drops extra arguments

@@ -7,7 +7,7 @@ import jax
 import optax
 
 from jaxtune import _check
-from jaxtune._errors import InputError
+from jaxtune._errors import InputError, InputTypeError
 from jaxtune._tree import by_prefix, path_name, structure_name
 from jaxtune._types import PyTree, ScalarLike
 from jaxtune.penalties import Where
@@ -61,6 +61,8 @@ def scale_by_path(scales: Mapping[str, ScalarLike], *, default: ScalarLike = 1.0
     References:
       Howard and Ruder, "Universal language model fine-tuning for text classification", ACL 2018, section 3.2.
     """
+    if not isinstance(scales, Mapping):
+        raise InputTypeError("scales", scales, "factors have path prefixes", "Pass {'Dense_0': 0.1}, say.")
     for prefix, scale in {**scales, "default": default}.items():
         _check.number(f"scales[{prefix!r}]", scale, low=0.0)
 

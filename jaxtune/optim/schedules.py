@@ -303,6 +303,8 @@ def piecewise(values: Sequence[ScalarLike], boundaries: Sequence[ScalarLike]) ->
     Raises:
       ValueError: numbers of values and boundaries do not fit.
     """
+    _check.sequence("values", values)
+    _check.sequence("boundaries", boundaries)
     if len(values) != len(boundaries) + 1:
         reason = f"{len(boundaries)} boundaries make {len(boundaries) + 1} pieces"
         raise InputError("values", values, reason, "Pass one value more than boundaries.")

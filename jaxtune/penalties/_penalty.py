@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxtune import _check
-from jaxtune._errors import InputError
+from jaxtune._errors import InputError, InputTypeError
 from jaxtune._tree import by_path, check_prefixes, longest_prefix, structure_name
 from jaxtune._types import Array, PyTree, Scalar, ScalarLike
 
@@ -98,6 +98,9 @@ def selected(params: PyTree, where: Where) -> list[Array]:
 
 def selected_by_path(params: PyTree, where: Where) -> dict[str, Array]:
     """Returns what `selected` does, by path."""
+    if not callable(where):
+        cure = "Pass a function: lambda path, leaf: path.endswith('kernel'), say."
+        raise InputTypeError("where", where, "it chooses by no rule", cure)
     chosen = {path: jnp.asarray(leaf) for path, leaf in by_path(params).items() if where(path, leaf)}
     if not chosen:
         raise InputError(

@@ -150,7 +150,7 @@ def _matches(label: Any, wanted: Any) -> bool:
             return label == float(wanted)
         except ValueError:
             return False
-    return bool(label == wanted) or str(label) == str(wanted)
+    return bool(np.all(label == wanted) and np.ndim(wanted) == 0) or str(label) == str(wanted)
 
 
 def _short(label: Any) -> Any:

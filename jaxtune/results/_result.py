@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxtune import _check
-from jaxtune._errors import InputError
+from jaxtune._errors import InputError, InputTypeError
 from jaxtune._types import PyTree
 from jaxtune.results import _cube, _tables
 from jaxtune.results._tables import Best
@@ -106,6 +106,9 @@ class Result:
             )
         if isinstance(baseline, str):
             baseline = {"arm": baseline}
+        if not isinstance(baseline, Mapping) or not all(isinstance(name, str) for name in baseline):
+            reason = "a baseline is a dict of axes to values"
+            raise InputTypeError("baseline", baseline, reason, "Pass dict(l2=0.0), or the name of an arm.")
         if not baseline:
             raise InputError(
                 "baseline", baseline, "it names no axis", f"Name values of {', '.join(_cube.arm_dims(self.dataset))}."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from jaxtune._errors import InputError
+from jaxtune._errors import InputError, InputTypeError
 from jaxtune.results import _cube
 from jaxtune.results._statistics import (
     Interval,
@@ -203,6 +203,8 @@ def best_per(dataset: "xr.Dataset", metric: str, per: str, mode: str | None, lev
 
 
 def _sign(dataset: "xr.Dataset", metric: str, mode: str | None) -> float:
+    if not isinstance(metric, str):
+        raise InputTypeError("metric", metric, "metrics have names", "Pass 'valid_loss', say.")
     if not metric.startswith("valid_"):
         raise InputError(
             "metric",

@@ -81,9 +81,10 @@ def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     if (
         isinstance(seeds, (int, np.integer))
         or not isinstance(seeds, (Sequence, np.ndarray, range))
-        or isinstance(seeds, str)
+        or isinstance(seeds, (str, bytes))
+        or getattr(seeds, "ndim", 1) == 0
     ):
-        return tuple(range(_check.count("seeds", seeds)))
+        return tuple(range(_check.count("seeds", seeds, high=2**20)))
     values = tuple(_check.count("seeds", s, low=0) for s in seeds)
     if not values or len(set(values)) < len(values) or max(values) > _LARGEST_SEED:
         raise InputError(

@@ -44,6 +44,6 @@ def layout_given(
 def _chunk_shape(chunk: tuple[int, int] | str | None) -> ChunkShape | None:
     if chunk is None:
         return None
-    if isinstance(chunk, str) or len(chunk) != 2:
+    if not isinstance(chunk, tuple | list) or len(chunk) != 2:
         raise InputError("chunk", chunk, "a chunk is arms x seeds", "Pass (4, 1), say, 'measure', or None.")
     return ChunkShape(*(_check.count("chunk", n) for n in chunk))

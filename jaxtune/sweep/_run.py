@@ -80,6 +80,8 @@ def run(
             "Pass jt.Experiment(recipe, space, data, steps=...).",
         )
     _check.number("save_every", save_every, low=0.0, infinity="saves when interrupted alone")
+    if devices is not None and not (isinstance(devices, Sequence) and all(isinstance(d, jax.Device) for d in devices)):
+        raise InputTypeError("devices", devices, "it is no sequence of devices", "Pass jax.devices(), say, or None.")
     where = lane_devices() if devices is None else list(devices)
     if not where:
         raise InputError("devices", devices, "there is none", "Pass jax.devices(), say, or None.")
@@ -90,7 +92,7 @@ def run(
         _check_processes(processes, out, chunk)
     if cluster is not None:
         _check_cluster(cluster, out)
-    folder = None if out is None else RunFolder(out)
+    folder = None if out is None else RunFolder(out, "out")
     if folder is not None:
         _look(folder)
     budget = memory_budget(where) if memory is None else _check.count("memory", memory)

@@ -83,7 +83,9 @@ class Hyperparameters(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name not in self._values:
             known = ", ".join(self._values) or "none"
-            raise UnknownHyperparameterError(f"`{name}` is no hyperparameter of the space, which has: {known}.")
+            raise UnknownHyperparameterError(
+                f"`{name}` is no hyperparameter of the space, which has: {known}. Give it an axis, or another name."
+            )
         return self._values[name]
 
     def __iter__(self) -> Iterator[str]:

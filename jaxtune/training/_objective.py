@@ -5,8 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxtune._errors import InputError
+from jaxtune._errors import InputError, InputTypeError
 from jaxtune._types import Array, ExampleFn, Key, PyTree, Scalar
 from jaxtune.data.batches._table import Batch, weighted_mean
 from jaxtune.losses import softmax_cross_entropy, squared_error
@@ -66,6 +67,10 @@ def checked(loss: ExampleFn, classes: int | None) -> ExampleFn:
                 f"Give it {classes} outputs (hp.run.outputs), or pass classes= with the data.",
             )
         values = loss(outputs, y)
+        if not isinstance(values, (jax.Array, np.ndarray, float, int)):
+            reason = f"one value per example is needed, shape {y.shape[:1]}"
+            raise InputTypeError("loss", f"a loss that returns a {type(values).__name__}", reason, "Return an array.")
+        values = jnp.asarray(values)
         if values.shape != y.shape[:1]:
             raise InputError(
                 "loss",

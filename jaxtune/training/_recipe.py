@@ -112,7 +112,11 @@ class Recipe:
         object.__setattr__(self, "penalty", _penalties(self.penalty))
         if not isinstance(self.metrics, Mapping):
             raise InputTypeError("metrics", self.metrics, "metrics have names", "Pass a dict, {'top3': fn}.")
-        for name in self.metrics:
+        for name, metric in self.metrics.items():
+            if not isinstance(name, str):
+                raise InputTypeError("metrics", name, "names of metrics are texts", "Pass a dict, {'top3': fn}.")
+            if not callable(metric) and not isinstance(metric, Metric):
+                raise InputTypeError("metrics", metric, "it is no metric", "Pass a function of (outputs, y).")
             taken = {"loss", "accuracy", "clipped"} | {
                 f"{metric}_{which}"
                 for which in self.averages
@@ -195,7 +199,7 @@ def call_recipe(recipe: RecipeFn, hp: Any) -> Recipe:
     """
     made = recipe(hp)
     if not isinstance(made, Recipe):
-        shown = jax.tree_util.tree_map(type, made) if isinstance(made, tuple) else type(made).__name__
+        shown = tuple(type(part).__name__ for part in made) if isinstance(made, tuple) else type(made).__name__
         raise InputTypeError(
             "recipe",
             shown,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxtune import _check
-from jaxtune._errors import InputError
+from jaxtune._errors import InputError, InputTypeError
 from jaxtune._keys import key_for, stream_key
 from jaxtune._types import Array, Count, Int, Key, ScalarLike
 from jaxtune.data._validate import check_groups
@@ -55,7 +55,7 @@ def fold(which: ScalarLike, *, of: int, seed: int = 0, groups: Any = ...) -> Sub
     References:
       Stone, "Cross-validatory choice and assessment of statistical predictions", JRSS B 1974.
     """
-    of = _check.count("of", of, low=2)
+    of, seed = _check.count("of", of, low=2), _check.seed("seed", seed)
     _check.number("which", which, low=0, high=of - 1)
     if groups is not ...:
         return _fold_of_groups(which, of, seed, np.asarray(groups))
@@ -215,7 +215,11 @@ def corrupt_labels(rate: ScalarLike, classes: int, *, within: Subset | None = No
 
 def _like(within: Subset | None, train: Callable[[Key, Array], Span]) -> Subset:
     """Returns a choice among the training examples of another, with its validation examples and labels."""
-    return Subset(train) if within is None else within._replace(train=train)
+    if within is None:
+        return Subset(train)
+    if not isinstance(within, Subset):
+        raise InputTypeError("within", within, "it is no subset", "Pass jt.data.fold(hp.fold, of=5), say, or None.")
+    return within._replace(train=train)
 
 
 def _integers(y: Array) -> Array:
@@ -231,7 +235,7 @@ def _fold_of_groups(which: ScalarLike, of: int, seed: int, groups: np.ndarray) -
     if len(names) < of:
         reason = f"there are {len(names)} groups in an array of shape {groups.shape}"
         raise InputError("groups", f"{of} folds", reason, "Pass one group per training example, and fewer folds.")
-    shuffled = np.random.default_rng(seed).permutation(len(names))
+    shuffled = np.random.default_rng(_check.seed("seed", seed)).permutation(len(names))
     dealt, counts = np.zeros(len(names), int), np.zeros(of, int)
     for group in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
         dealt[group] = np.argmin(counts)

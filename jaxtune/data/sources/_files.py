@@ -2,14 +2,14 @@
 
 import csv
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxtune._errors import InputError
+from jaxtune import _check
+from jaxtune._errors import InputError, InputTypeError
 from jaxtune.data._splits import Splits, from_arrays
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
@@ -56,7 +56,7 @@ def from_npz(
             reason = "it holds pickled objects, which could run code when read"
             raise InputError("path", str(file), reason, "Save plain arrays of numbers.") from error
         raise _unreadable(file, error) from error
-    except (OSError, zipfile.BadZipFile, AttributeError, EOFError, TypeError) as error:
+    except Exception as error:  # zip files, their compressions and NumPy's headers raise what comes
         raise _unreadable(file, error) from error
     given = {"weight": found.get("weight"), "groups": found.get("groups"), **options}
     return from_arrays(found["x"], found["y"], **given)
@@ -89,8 +89,18 @@ def from_csv(
       ValueError: no such column, rows of different lengths, or inputs that are not finite numbers.
     """
     file = _existing(path)
-    with file.open(newline="", encoding="utf-8-sig") as lines:
-        rows = [(reader.line_num, row) for reader in [csv.reader(lines, delimiter=separator)] for row in reader if row]
+    if not isinstance(separator, str) or len(separator) != 1 or separator in '"\r\n':
+        raise InputError("separator", separator, "it is no single character between fields", "Pass ',' or ';', say.")
+    if not isinstance(target, str):
+        raise InputTypeError("target", target, "it is no name of a column", "Pass one of those in the header.")
+    if inputs is not None:
+        inputs = [inputs] if isinstance(inputs, str) else list(_check.sequence("inputs", inputs))
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.reader(lines, delimiter=separator)
+            rows = [(reader.line_num, row) for row in reader if row]
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise _unreadable(file, error) from error
     if len(rows) < 2:
         raise InputError("path", str(file), "it has no row below a header", "Pass a table.")
     header = [name.strip() for name in rows[0][1]]
@@ -176,14 +186,16 @@ def _typed(texts: list[str]) -> np.ndarray:
     for kind in (np.int64, np.float64):
         try:
             return np.array(texts).astype(kind)
-        except ValueError:
+        except (ValueError, OverflowError):
             continue
     return np.array(texts)
 
 
 def _existing(path: str | os.PathLike[str], folder: bool = False) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputTypeError("path", path, "it is no path", "Pass a text or a pathlib.Path.")
     found = Path(path)
-    if not (found.is_dir() if folder else found.is_file()):
+    if not _check.exists(found) or not (found.is_dir() if folder else found.is_file()):
         raise InputError("path", str(found), f"there is no such {'folder' if folder else 'file'}", "Check the path.")
     return found
 

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from jaxtune import _check
 from jaxtune._errors import InputError
 from jaxtune.data._arrays import Arrays
 from jaxtune.data._splits import Splits, split
@@ -23,11 +24,12 @@ def prepare(name: str, data_dir: str | os.PathLike[str], *, seed: int = 0) -> Pa
     Raises:
       ValueError: no such name, or there is a set of this name already.
     """
-    if name not in OFFLINE:
+    if not isinstance(name, str) or name not in OFFLINE:
         raise InputError("name", name, "it is no offline data set", f"Choose among: {', '.join(OFFLINE)}.")
     root = Path(data_dir).absolute()
     if (root / name).exists():
         raise InputError("data_dir", str(root), f"it holds {name} already", "Choose another folder, or delete that.")
+    seed = _check.seed("seed", seed)
     parts = split(Arrays(*OFFLINE[name]()), seed, (0.6, 0.2, 0.2))
     columns = {n: {"x": p.x, "y": p.y} for n, p in zip(("train", "validation", "test"), parts, strict=True)}
     return _tfds.write(name, root, columns, classes=Splits(*parts).classes)

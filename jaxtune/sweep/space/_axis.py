@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxtune._errors import InputError, InputTypeError
+from jaxtune._tree import is_key
 
 _RESERVED = (
     "seed",
@@ -98,15 +99,11 @@ def make_axis(name: str, given: Any) -> Axis:
         for label in labels:
             if not isinstance(label, str):
                 raise InputTypeError(name, label, "labels are strings", "Write the axis as {'label': value, ...}.")
-    elif (
-        isinstance(raw, (str, bytes))
-        or not isinstance(raw, Iterable)
-        or (isinstance(raw, np.ndarray) and raw.ndim == 0)
-    ):
+    elif isinstance(raw, (str, bytes)) or not isinstance(raw, Iterable) or getattr(raw, "ndim", 1) == 0:
         raise InputTypeError(name, raw, "an axis is a sequence of values", f"Write {name}=[{raw!r}].")
     else:
         values, labels = list(raw), None
-    values = [_plain(v) for v in values]
+    values = [_plain(name, v) for v in values]
     if not values:
         raise InputError(name, raw, "the axis is empty", "Give it at least one value.")
     is_traced = decide(name, values, mark)
@@ -129,7 +126,7 @@ def make_column(name: str, given: Sequence[Any], arms: Sequence[str]) -> Axis:
     if len(marks) > 1:
         raise InputError(name, list(given), "it is marked traced in one arm and static in another", "Mark it one way.")
     values = [v.values if isinstance(v, Marked) else v for v in given]
-    values = [_plain(v) for v in values]
+    values = [_plain(name, v) for v in values]
     is_traced = decide(name, values, marks.pop() if marks else None)
     labels: list[Any] = []
     for i, value in enumerate(values):
@@ -150,8 +147,17 @@ def decide(name: str, values: Sequence[Any], mark: bool | None) -> bool:
     Real numbers of which one is a float are traced, and so are pytrees of numbers of one structure; all else is static.
     """
     for value in values:
-        if any(isinstance(leaf, (float, np.floating)) and math.isnan(leaf) for leaf in _leaves(value)):
+        if any(_is_nan(leaf) for leaf in _leaves(value)):
             raise InputError(name, value, "NaN is no setting", "Remove it.")
+        if any(_is_int(leaf) and not -(2**63) <= leaf < 2**63 for leaf in _leaves(value)):
+            raise InputError(name, value, "no whole number of 64 bits is as large", "Rescale it.")
+    is_traced = _decided(name, values, mark)
+    if is_traced:
+        _check_range(name, values)
+    return is_traced
+
+
+def _decided(name: str, values: Sequence[Any], mark: bool | None) -> bool:
     if mark is False:
         return False
     numbers = [_is_number(v) for v in values]
@@ -181,6 +187,21 @@ def decide(name: str, values: Sequence[Any], mark: bool | None) -> bool:
             name, list(values), "only numbers and pytrees of numbers can be traced", "Mark the axis jt.static."
         )
     return False
+
+
+def _check_range(name: str, values: Sequence[Any]) -> None:
+    """Refuses traced numbers that 32 bits do not hold, in which they are traced."""
+    largest = np.finfo(np.float32).max
+    columns = zip(*(jax.tree.leaves(v) for v in values), strict=True)
+    for column in columns:
+        whole = all(_is_int(x) for x in column)
+        for x in column:
+            bad = not -(2**31) <= x < 2**31 if whole else bool(np.any(np.isfinite(x) & (np.abs(x) > largest)))
+            if bad:
+                kind = "int32" if whole else "float32"
+                raise InputError(
+                    name, x, f"it is traced as {kind}, which does not hold it", "Rescale it, or mark it jt.static."
+                )
 
 
 def _check_precision(name: str, values: Sequence[Any]) -> None:
@@ -237,14 +258,32 @@ def coordinate(labels: Sequence[Any]) -> np.ndarray:
     return np.array([str(x) for x in labels], dtype=str)
 
 
-def _plain(value: Any) -> Any:
-    """Returns a value without JAX or NumPy scalars in it: Python numbers, NumPy arrays."""
+def _plain(name: str, value: Any) -> Any:
+    """Returns a value without JAX or NumPy scalars in it: Python numbers, NumPy arrays.
+
+    Raises:
+      TypeError: it holds random keys, or dicts whose keys have no order.
+    """
 
     def leaf(x: Any) -> Any:
+        if isinstance(x, jax.Array) and is_key(x):
+            raise InputTypeError(name, value, "a random key is no setting", "Let seeds differ, or fold in a number.")
         x = np.asarray(x) if isinstance(x, jax.Array) else x
         return x.item() if isinstance(x, (np.generic, np.ndarray)) and x.ndim == 0 else x
 
-    return value if callable(value) or type(value) in (tuple, list) else jax.tree.map(leaf, value)
+    if callable(value) or type(value) in (tuple, list):
+        return value
+    try:
+        return jax.tree.map(leaf, value)
+    except ValueError as error:  # JAX sorts the keys of dicts
+        reason = f"it cannot be taken apart ({error})"
+        raise InputTypeError(name, value, reason, "Give dicts in it keys of one type.") from error
+
+
+def _is_nan(leaf: Any) -> bool:
+    if isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f":
+        return bool(np.isnan(leaf).any())
+    return isinstance(leaf, (float, np.floating)) and math.isnan(leaf)
 
 
 def _own_label(name: str, value: Any) -> Any:
@@ -260,7 +299,7 @@ def _identity(label: Any) -> Any:
 
 
 def _leaves(value: Any) -> list[Any]:
-    return [value] if callable(value) else jax.tree.leaves(value)
+    return [value] if callable(value) or type(value) in (tuple, list) else jax.tree.leaves(value)
 
 
 def _is_int(value: Any) -> bool:

@@ -78,7 +78,7 @@ def sample(
       Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 2012.
       Owen, "Scrambling Sobol' and Niederreiter-Xing points", Journal of Complexity 1998.
     """
-    n = _check.count("n", n)
+    n, seed = _check.count("n", n, high=2**20), _check.seed("seed", seed)
     if not axes:
         raise InputError("axes", {}, "there is nothing to draw", "Pass lr=jt.log_uniform(1e-4, 1e-1), say.")
     for name, distribution in axes.items():
@@ -98,6 +98,8 @@ def _interval(low: float, high: float, log: bool) -> Uniform:
     name = "log_uniform" if log else "uniform"
     for bound in (low, high):
         _check.number(name, bound)
+        if np.ndim(bound):
+            raise InputTypeError(name, bound, "a bound is one number", "Pass (low, high).")
     if not low < high or (log and low <= 0):
         raise InputError(
             name, (low, high), "the bounds have to be in order" + (", and positive" if log else ""), "Pass (low, high)."

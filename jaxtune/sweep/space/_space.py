@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxtune._errors import InputError, InputTypeError
-from jaxtune.sweep.space._axis import Axis, coordinate, make_axis, make_column, same_value
+from jaxtune.sweep.space._axis import Axis, check_name, coordinate, make_axis, make_column, same_value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,14 +135,19 @@ def arms(
             "the default arm is a dict of hyperparameters",
             "Write jt.arms(dict(l2=0.0), l2=dict(l2=1e-3)).",
         )
+    if not isinstance(changes, Mapping | None):
+        cure = "Write jt.arms(default, {'no l2': dict(l2=0.0)})."
+        raise InputTypeError("changes", changes, "further arms are a dict of names to dicts", cure)
+    for name in default:
+        check_name(name)
     clash = set(changes or {}) & set(more)
     named: dict[str, Mapping[str, Any]] = {**(changes or {}), **more}
     if "default" in named or clash:
         name = "default" if "default" in named else sorted(clash)[0]
         raise InputError("arms", name, "this arm is there already", "Choose another name.")
     for name, change in named.items():
-        if not isinstance(name, str):
-            raise InputTypeError("arms", name, "names of arms are strings", "Use a string.")
+        if not isinstance(name, str) or not name:
+            raise InputTypeError("arms", name, "names of arms are strings that are not empty", "Use a string.")
         if not isinstance(change, Mapping):
             raise InputTypeError(name, change, "an arm is a dict of what it changes", f"Write {name}=dict(l2=1e-3).")
         for key in change:
