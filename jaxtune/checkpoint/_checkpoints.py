@@ -1,8 +1,10 @@
 """Checkpoints of a run under way: the newest that is whole counts, and two are kept."""
 
 import concurrent.futures
+import contextlib
 import hashlib
 import json
+import os
 import shutil
 import time
 import warnings
@@ -52,7 +54,11 @@ class Checkpoints:
         for number in reversed(self._numbers()):
             try:
                 return self._load(number)
+            except MemoryError:
+                raise
             except Exception as error:  # Orbax and its storage raise what comes
+                with contextlib.suppress(OSError):  # it counts for nothing, then, when old ones are removed
+                    os.rename(self.path / str(number), self.path / f"{number}.damaged")
                 shown = str(error).splitlines()[0] if str(error) else ""
                 what = f"checkpoint {number} in {str(self.path)!r} is damaged ({type(error).__name__}: {shown[:200]})"
                 warnings.warn(f"{what}; the one before it is used, if there is one", RuntimeWarning, stacklevel=2)

@@ -68,8 +68,9 @@ class RunFolder:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing there but perhaps a lock."""
-        return not self.path.exists() or all(p.name == LOCK for p in self.path.iterdir())
+        """Whether there is nothing there but perhaps a lock, or what never became a file."""
+        scratch = tuple(f".{name}-" for name in _OWN)  # of a process that was killed as it began
+        return not self.path.exists() or all(p.name == LOCK or p.name.startswith(scratch) for p in self.path.iterdir())
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Returns the lock of the folder, to be held while something is written there."""
@@ -109,10 +110,7 @@ class RunFolder:
           ValueError: there is no run here, or one that this version cannot read.
         """
         file = self.path / "run.json"
-        for name in (*_OWN, LOCK):
-            if (self.path / name).is_symlink():
-                message = f"{str(self.path / name)!r} is a link, which jaxtune does not follow"
-                raise RunFolderError(f"{message}. Name another folder, or remove it.")
+        self._refuse_links()
         if not self.path.is_dir():
             raise RunFolderError(f"`path` is {str(self.path)!r}, where there is no folder. Pass the folder of a run.")
         if not file.is_file():
@@ -132,6 +130,16 @@ class RunFolder:
             raise self._unreadable()
         return dict(record)
 
+    def _refuse_links(self) -> None:
+        """Refuses links in what is the run's own, which may lead anywhere."""
+        for name in (*_OWN, LOCK):
+            own = self.path / name
+            below = [Path(at) / found for at, folders, files in os.walk(own) for found in (*folders, *files)]
+            for place in (own, *below):
+                if place.is_symlink():
+                    message = f"{str(place)!r} is a link, which jaxtune does not follow"
+                    raise RunFolderError(f"{message}. Name another folder, or remove it.")
+
     def begin(self, fingerprint: Mapping[str, Any], circumstances: Mapping[str, Any]) -> None:
         """Makes the folder that of a run that has begun, replacing a run that it held.
 
@@ -140,7 +148,9 @@ class RunFolder:
         """
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
-            for target in [*self._left_over(), *(self.path / name for name in _OWN)]:
+            self._refuse_links()
+            # The record last: a run that is killed here is still one, though its results are missing.
+            for target in [*self._left_over(), *(self.path / name for name in reversed(_OWN) if name != "run.json")]:
                 shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
             self._write_record({"format": FORMAT, "finished": False, "fingerprint": fingerprint, **circumstances})
 

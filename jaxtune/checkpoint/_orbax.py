@@ -70,6 +70,12 @@ def load(path: Path, described: list[dict[str, Any]], like: PyTree | None) -> Py
     if wanted:
         as_numpy = {i: ocp.RestoreArgs(restore_type=np.ndarray) for i in wanted}
         with _checkpointer() as reader:
+            # What storage says of itself has to agree, before it takes the memory that it asks for.
+            found = reader.metadata(path).item_metadata
+            if {i: (tuple(m.shape), str(m.dtype)) for i, m in dict(found).items()} != {
+                i: (a.shape, str(a.dtype)) for i, a in wanted.items()
+            }:
+                raise ValueError("its arrays have other shapes than were written")
             for i, array in reader.restore(path, args=ocp.args.PyTreeRestore(wanted, as_numpy)).items():
                 leaves[int(i)] = np.asarray(array)
     for leaf, d in zip(leaves, described, strict=True):

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+_ROOM = 2**26
+"""Bytes that texts may always take."""
+
+
 def make_dataset(
     coordinates: Mapping[str, tuple[str, np.ndarray]],
     dims: Sequence[str],
@@ -76,17 +80,21 @@ def read_dataset(path: Path) -> "xr.Dataset":
 
 
 def _check_size(path: Path) -> None:
-    """Refuses a file that is said to hold more than it has bytes: nothing is compressed, and opening it would take memory."""
+    """Refuses a file that would take far more memory than it has bytes: nothing is compressed, and opening it would take it."""
     import h5py
 
-    sizes: list[int] = []
+    lies = path.stat().st_size
 
-    def add(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            sizes.append(math.prod(item.shape or ()) * item.dtype.itemsize)
+    def check(name: str, item: Any) -> None:
+        if not isinstance(item, h5py.Dataset):
+            return
+        count = math.prod(item.shape or ())
+        if count * item.dtype.itemsize > lies:
+            raise ValueError(f"{count * item.dtype.itemsize} bytes of {name} are said to lie in {lies}")
+        if h5py.check_string_dtype(item.dtype) and item.ndim:  # each takes the room of the longest, 4 bytes a character
+            longest = max((len(text) for row in item for text in np.atleast_1d(row).reshape(-1)), default=0)
+            if 4 * count * longest > max(_ROOM, 16 * lies):
+                raise ValueError(f"the texts of {name} would take {4 * count * longest} bytes")
 
     with h5py.File(path) as file:
-        file.visititems(add)
-    said = sum(sizes)
-    if said > (lies := path.stat().st_size):
-        raise ValueError(f"{said} bytes are said to lie in {lies}")
+        file.visititems(check)

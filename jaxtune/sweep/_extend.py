@@ -54,8 +54,10 @@ def places_in(given: Mapping[str, Any], recorded: Mapping[str, Any]) -> Places |
         if [dim["dim"] for dim in old] != [dim["dim"] for dim in new]:
             return None
         along = [[_settings(b).index(s) for s in _settings(a)] for a, b in zip(old, new, strict=True)]
-    except (ValueError, KeyError, TypeError):  # something is not there, or the record is none of ours
+    except (ValueError, KeyError, TypeError, AttributeError):  # something is not there, or the record is none of ours
         return None
+    if not new:
+        return Places([0], seeds)
     shape = [len(_settings(dim)) for dim in new]
     grid = np.meshgrid(*along, indexing="ij")
     return Places(np.ravel_multi_index([g.reshape(-1) for g in grid], shape).tolist(), seeds)
@@ -87,7 +89,7 @@ def standing_of(folder: RunFolder, experiment: Experiment, built: Built, places:
         into = np.ix_(list(arms.values()), places.seeds)
         record.fill(into, {str(name): _by_arm(dataset, v)[list(arms)] for name, v in dataset.data_vars.items()})
         for read, trials in stored:
-            if trials[0][0] in arms:  # those of one program lie together
+            if trials and trials[0][0] in arms:  # those of one program lie together
                 there = [(arms[arm], places.seeds[seed]) for arm, seed in trials]
                 record.fill_variables(there, read(variables_like(experiment, built, program.arms[0])))
         found[str(program.number)] = Standing(program, experiment, built.table).take(record)

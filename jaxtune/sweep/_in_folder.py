@@ -144,10 +144,10 @@ def _together(
     outcomes, failures = [], list(built.failures)
     for program in built.programs:
         page = journal.page(program.number, program.shape)
-        if program.number in traces:
-            failures.append(Failure(program.number, program.static, program.arms, traces[program.number]))
-        elif page.complete:
+        if page.complete:  # a failure that a process noted may be of an earlier launch
             outcomes.append((program, ended(experiment, built, program, keep is not None, page.stood)))
+        elif program.number in traces:
+            failures.append(Failure(program.number, program.static, program.arms, traces[program.number]))
         else:
             raise RunFolderError(
                 f"{str(folder.path)!r} lacks what a process has saved of its trials. Do all of them see this folder? Run again."

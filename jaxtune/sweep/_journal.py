@@ -24,8 +24,8 @@ class Journal:
 
     def __init__(self, saver: Saver, interrupt: Interrupt, stood: Mapping[int, PyTree], index: int):
         self._saver, self._interrupt = saver, interrupt
-        self._programs: dict[str, Any] = dict(stood[index]["programs"]) if index in stood else {}
-        self._others = [part["programs"] for number, part in stood.items() if number != index]
+        self._programs: dict[str, Any] = dict(stood[index].get("programs", {})) if index in stood else {}
+        self._others = [part.get("programs", {}) for number, part in stood.items() if number != index]
 
     def page(self, number: int, shape: ChunkShape) -> "Page":
         """Returns the page of a program, by its number and the shape of its chunks."""

@@ -66,6 +66,8 @@ def read_result(folder: RunFolder, experiment: Experiment | None, built: Built |
         raise RunFolderError(f"{str(folder.path)!r} holds variables of trials that its results do not have.") from error
     if experiment is None or built is None:
         return Result(dataset, KeptVariables(place, [ft.partial(_variables, read, None) for read, _ in stored]))
+    if not all(trials for _, trials in stored):
+        raise RunFolderError(f"{str(folder.path)!r} holds variables of no trial.")
     likes = [variables_like(experiment, built, trials[0][0]) for _, trials in stored]
     stacks = [ft.partial(_variables, read, like) for (read, _), like in zip(stored, likes, strict=True)]
     return Result(dataset, KeptVariables(place, stacks), predictor(experiment, built))

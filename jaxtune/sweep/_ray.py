@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools as ft
 import shutil
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,6 +22,9 @@ from jaxtune.sweep.programs._programs import Built, Layout, build, same_for_all
 
 _POLL = 0.5
 """Seconds between two looks for Ctrl-C."""
+
+_GRACE = 60.0
+"""Seconds that tasks have to save where they stand when the run is to end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,13 +51,15 @@ class Ray:
         _check.count("retries", self.retries, low=0)
 
 
-def check_ray() -> None:
-    """Refuses to use a cluster where Ray is not installed.
+def connect() -> None:
+    """Connects to Ray, before signals are listened to, for it listens, too.
 
     Raises:
       ValueError: it is not.
     """
-    _ray()
+    ray = _ray()
+    if not ray.is_initialized():
+        ray.init()
 
 
 def train_on_ray(
@@ -81,8 +87,7 @@ def train_on_ray(
       KeyboardInterrupt: the run has been asked to end.
     """
     ray = _ray()
-    if not ray.is_initialized():
-        ray.init()
+    _flag(folder).unlink(missing_ok=True)
     _deal_out(folder, built)
     experiment = dataclasses.replace(experiment, steps=built.steps, epochs=None, eval_every=built.eval_every)
     shared = ray.put(experiment)
@@ -92,23 +97,59 @@ def train_on_ray(
         for p in built.programs
     }  # fmt: skip
     traces: dict[int, str] = {}
-    while under_way:
-        if interrupt.requested:
-            for reference in under_way:
-                ray.cancel(reference, force=True)
-            raise KeyboardInterrupt
-        ended, _ = ray.wait(list(under_way), timeout=_POLL)
-        for reference in ended:
-            program = under_way.pop(reference)
-            try:
-                ray.get(reference)
-            except ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, JaxtuneError):
-                    raise error.cause from error
-                traces[program.number] = str(error)
-            except ray.exceptions.RayError as error:  # its worker has died too often, say
-                traces[program.number] = f"{type(error).__name__}: {error}"
+    try:
+        while under_way:
+            if interrupt.requested:
+                raise KeyboardInterrupt
+            ended, _ = ray.wait(list(under_way), timeout=_POLL)
+            for reference in ended:
+                program = under_way.pop(reference)
+                try:
+                    ray.get(reference)
+                except ray.exceptions.RayTaskError as error:
+                    if isinstance(error.cause, JaxtuneError):
+                        raise error.cause from error
+                    traces[program.number] = str(error)
+                except ray.exceptions.RayError as error:  # its worker has died too often, say
+                    traces[program.number] = f"{type(error).__name__}: {error}"
+    finally:  # nobody writes to the folder any more when its lock is given back
+        _end(ray, list(under_way), folder)
     return traces
+
+
+def _end(ray: Any, under_way: list[Any], folder: RunFolder) -> None:
+    """Has tasks save where they stand, and ends those that take too long."""
+    if not under_way:
+        return
+    flag = _flag(folder)
+    flag.touch()
+    _, late = ray.wait(under_way, num_returns=len(under_way), timeout=_GRACE)
+    for reference in late:
+        ray.cancel(reference, force=True)
+    ray.wait(late, num_returns=len(late), timeout=_GRACE) if late else None
+    flag.unlink(missing_ok=True)
+
+
+def _flag(folder: RunFolder) -> Path:
+    """Returns the file that asks tasks to end: signals do not reach them all."""
+    return folder.path / "checkpoints" / "end"
+
+
+class _Asked(Interrupt):
+    """What a task listens to in place of signals."""
+
+    def __init__(self, folder: RunFolder):
+        super().__init__()
+        self._flag = _flag(folder)
+
+    @property
+    def requested(self) -> bool:
+        """Whether the run has been asked to end."""
+        return self._flag.exists()
+
+    @requested.setter
+    def requested(self, value: bool) -> None:
+        del value
 
 
 def _deal_out(folder: RunFolder, built: Built) -> None:
@@ -121,7 +162,9 @@ def _deal_out(folder: RunFolder, built: Built) -> None:
         saver = Saver(folder.checkpoints(program.number), 0.0)
         tree = Journal(saver, interrupt, stood, -1).page(program.number, program.shape).stood
         if tree is not None:
-            saver.save({"programs": {str(program.number): tree}})
+            # What else is there stays until all are dealt out.
+            held = stood.get(program.number, {}).get("programs", {})
+            saver.save({"programs": {**held, str(program.number): tree}})
             saver.wait()
         saver.close()
     for number in stood:
@@ -161,7 +204,7 @@ def _task(
     )
     saver = Saver(folder.checkpoints(number), save_every)
     newest = folder.checkpoints(number).newest()
-    journal = Journal(saver, Interrupt(), {} if newest is None else {number: newest}, number)
+    journal = Journal(saver, _Asked(folder), {} if newest is None else {number: newest}, number)
     if newest is not None:
         folder.log("program resumed", number=number)
     try:

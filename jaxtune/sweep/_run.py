@@ -19,7 +19,7 @@ from jaxtune.sweep._in_folder import found_in, result_of, run_in_folder
 from jaxtune.sweep._layout import layout_given
 from jaxtune.sweep._load import read_result
 from jaxtune.sweep._processes import Processes
-from jaxtune.sweep._ray import Ray, check_ray
+from jaxtune.sweep._ray import Ray, connect
 from jaxtune.sweep._streaming import placed
 from jaxtune.sweep._train import Notes, train
 from jaxtune.sweep.lanes._devices import lane_devices
@@ -127,7 +127,9 @@ def _layout(
     devices: Sequence[jax.Device],
 ) -> LayoutOf:
     """Returns the layout of every program, that of an earlier run in the folder if it was measured, or a lack of memory's."""
-    if earlier is not None and (chunk == "measure" or (chunk is None and earlier.get("reshaped"))):
+    # On accelerators the default follows from the number of trials and devices, which may have grown.
+    stays = earlier is not None and (earlier.get("reshaped") or jax.default_backend() != "cpu")
+    if earlier is not None and (chunk == "measure" or (chunk is None and stays)):
         layout_given(experiment, None, convolution, devices)  # for its checks
         recorded = recorded_layout(earlier["fingerprint"])
         if convolution is None:
@@ -160,4 +162,4 @@ def _check_cluster(cluster: Any, out: Any) -> None:
         raise InputTypeError("cluster", type(cluster).__name__, "it is no cluster", "Pass jt.Ray(), or None.")
     if out is None:
         raise InputError("out", None, "the workers of a cluster meet in a folder", "Pass one that all of them see.")
-    check_ray()
+    connect()

@@ -14,7 +14,7 @@ from jaxtune._types import PyTree
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._journal import Journal, Page
 from jaxtune.sweep._progress import progress_bar
-from jaxtune.sweep.lanes._compile import compile_program
+from jaxtune.sweep.lanes._compile import Compiled, compile_program
 from jaxtune.sweep.lanes._execute import ended_outcome, run_program
 from jaxtune.sweep.lanes._memory import Memory
 from jaxtune.sweep.lanes._record import Outcome
@@ -104,6 +104,7 @@ def _train_one(
         report(n * built.steps, n)
         return ended(experiment, built, program, variables, page.stood)
     is_fresh = page is None or page.stood is None
+    compiled: list[Compiled] = []
     most, fewest = None, len(devices)
     while True:
         counted = np.zeros(2, np.int64)
@@ -115,7 +116,7 @@ def _train_one(
         began = time.perf_counter()
         memory = holds(program)
         used = min(memory.devices, fewest)
-        at_once = memory.at_once if most is None else min(most, memory.at_once)
+        at_once = max(1, memory.at_once if most is None else min(most, memory.at_once))
         try:
             compiled = compile_program(program, built.table, devices[:used])
             notes.log("compiled", static=program.static, seconds=time.perf_counter() - began)
@@ -139,6 +140,7 @@ def _train_one(
                 )
                 raise InputError("out", "an unfinished run", what, cure) from error
         # Not before here, where the error has let go of what was held.
+        compiled = []
         report(*(-counted).tolist())
         if at_once > used:
             most, said = used, f"{used} of its chunks run at once, and not {at_once}"

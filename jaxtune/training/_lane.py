@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxtune._errors import InputError
+from jaxtune._errors import InputError, InputTypeError
 from jaxtune._keys import key_for, stream_key
 from jaxtune._tree import as_arrays, with_dtypes_of
 from jaxtune._types import Count, Key, PyTree, Scalar, ScalarLike
@@ -175,6 +175,9 @@ def make_lane(
         loss = objective(made, batch)
         if made.augment is not None:
             batch = made.augment(key_for(key, "augment", t), batch)
+            if not isinstance(batch, Batch):
+                found, cure = f"a function that returns a {type(batch).__name__}", "Return batch._replace(x=...)."
+                raise InputTypeError("augment", found, "it has to return a batch", cure)
 
         def total(params: PyTree) -> tuple[Scalar, PyTree]:
             value, penalties, model_state = loss_and_penalties(

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import tempfile
 
 import jax
@@ -265,3 +266,43 @@ def test_two_identical_runs_differ_in_their_logs_and_in_orbaxs_own_files_alone(t
         assert (a.path / name).read_bytes() == (b.path / name).read_bytes()
     ((read_a, _),), ((read_b, _),) = a.variables(), b.variables()
     assert_same_bits(read_a(TREE), read_b(TREE))
+
+
+class Killed(BaseException):
+    """A power cut."""
+
+
+def _killed(*args, **kwargs):
+    raise Killed
+
+
+@pytest.mark.parametrize("before", ["nothing", "finished"])
+@pytest.mark.parametrize(
+    ("place", "name"), [(os, "replace"), (pathlib.Path, "unlink"), (shutil, "rmtree"), (RunFolder, "_write_record")]
+)
+def test_a_folder_whose_beginning_was_cut_off_can_begin_again(tmp_path, monkeypatch, place, name, before):
+    if before == "finished":
+        _finished(tmp_path)
+        (tmp_path / "checkpoints" / "0").mkdir(parents=True)
+    folder = RunFolder(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, _killed)
+        with pytest.raises(Killed):
+            folder.begin({"steps": 11}, {})
+            raise Killed  # what was patched is not used here
+    folder.begin({"steps": 12}, {})
+    assert folder.check({"steps": 12}) == "unfinished"
+    assert _names(tmp_path) == ["run.json"]
+
+
+def test_a_damaged_checkpoint_is_not_one_of_the_two_that_are_kept(tmp_path):
+    checkpoints = RunFolder(tmp_path).checkpoints()
+    checkpoints.path.parent.mkdir()
+    for k in range(3):
+        checkpoints.save({"a": np.array([k])})
+    (checkpoints.path / "2" / "manifest.json").write_text("{}")
+    with pytest.warns(RuntimeWarning, match="checkpoint 2 in .* is damaged"):
+        assert checkpoints.newest()["a"] == 1
+    checkpoints.save({"a": np.array([3])})
+    assert sorted(p.name for p in checkpoints.path.iterdir()) == ["1", "2", "2.damaged"]
+    assert checkpoints.newest()["a"] == 3

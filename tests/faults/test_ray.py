@@ -1,5 +1,6 @@
 """Programs spread over a local Ray cluster, and a worker of it that is killed."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -114,6 +115,49 @@ def test_a_program_that_fails_on_its_worker_fails_alone(tmp_path, cluster):
     assert "died" in result.failures[0]
     one = jt.run(jt.Experiment(fragile, jt.grid(width=[4], lr=[0.1]), DATA, steps=4, seeds=2, eval_every=2))
     np.testing.assert_array_equal(result.dataset["valid_loss"].sel(width=[4]), one.dataset["valid_loss"])
+
+
+@pytest.mark.filterwarnings("ignore:the program of:RuntimeWarning")
+def test_a_program_that_raises_in_training_fails_alone_and_the_folder_is_sound(tmp_path, cluster):
+    here = os.getpid()
+
+    def recipe(hp):
+        made = fragile(hp)
+
+        def worse(*_):
+            raise ZeroDivisionError("in training")
+
+        if hp.width == 5 and os.getpid() != here:
+            import jaxtune.sweep._train as training  # the worker's own
+
+            training.run_program = worse
+        return made
+
+    experiment = jt.Experiment(recipe, jt.grid(width=[4, 5], lr=[0.1]), DATA, steps=4, seeds=2, eval_every=2)
+    result = jt.run(experiment, out=tmp_path / "run", cluster=jt.Ray(retries=0))
+    assert "ZeroDivisionError: in training" in result.failures[-1]
+    assert (result.dataset["status"].sel(width=5) == "failed").all()
+    assert jt.load(tmp_path / "run", experiment).failures == result.failures
+
+
+def test_ctrl_c_has_tasks_save_where_they_stand(tmp_path, cluster):
+    long = dataclasses.replace(job.experiment(), steps=200_000, eval_every=40)
+    out = tmp_path / "run"
+
+    def interrupt():
+        until = time.monotonic() + 100
+        while not (out / "log.jsonl").exists() or "compiled" not in (out / "log.jsonl").read_text():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        jt.run(long, out=out, cluster=cluster, save_every=float("inf"))
+    thread.join()
+    assert list((out / "checkpoints").glob("*/[0-9]*")) and not (out / "checkpoints" / "end").exists()
 
 
 def test_what_a_worker_refuses_is_raised(tmp_path, cluster, monkeypatch):

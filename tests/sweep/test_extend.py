@@ -149,3 +149,33 @@ def test_named_and_drawn_arms_grow_too(tmp_path, trained, small, large):
         whole = jt.run(of(large))
     for name in whole.dataset.data_vars:
         np.testing.assert_array_equal(extended.dataset[name], whole.dataset[name])
+
+
+@pytest.mark.filterwarnings("ignore:the program of:RuntimeWarning")
+def test_what_had_failed_is_tried_again_when_a_run_is_extended(tmp_path, monkeypatch, large):
+    from jaxtune.sweep import _train
+
+    whole = _train.run_program
+
+    def failing(program, *rest):
+        if program.static["width"] == 6:
+            raise OSError("for a while")
+        return whole(program, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_train, "run_program", failing)
+        result = run(tmp_path / "run", dict(lr=[0.05, 1e30], width=[5, 6]), [0, 1])
+    assert set(result.dataset["status"].sel(width=6).values.ravel()) == {"failed"}
+    assert_equal(run(tmp_path / "run", LARGE, [3, 0, 1]), large)
+
+
+def test_a_space_without_axes_grows_by_seeds(tmp_path, trained):
+    def of(seeds):
+        made = lambda hp: jt.Recipe(jt.models.MLP((4,), 10), optimizer=optax.sgd(0.1), batch_size=16)  # noqa: E731
+        return jt.Experiment(made, jt.grid(), DATA, steps=4, seeds=seeds)
+
+    jt.run(of(1), out=tmp_path / "run")
+    trained.clear()
+    extended = jt.run(of(3), out=tmp_path / "run")
+    assert len(trained) == 2
+    np.testing.assert_array_equal(extended.dataset["valid_loss"], jt.run(of(3)).dataset["valid_loss"])

@@ -199,7 +199,10 @@ class _RunningChunk:
         state, self._fallen = self._fallen, None
         if state is None:
             return None
-        return causes.of(self._seeds, self._hp, state, self.wanted & (self._status == Status.DIVERGED))
+        try:
+            return causes.of(self._seeds, self._hp, state, self.wanted & (self._status == Status.DIVERGED))
+        except (jax.errors.JaxRuntimeError, MemoryError):  # no room for it: the trials have ended all the same
+            return None
 
     def move(self, compiled: Compiled) -> None:
         """Goes on on another device."""

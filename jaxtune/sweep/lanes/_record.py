@@ -157,10 +157,10 @@ class Record:
           into: where they are, as an index into an array of shape (arms, seeds).
           values: what the cube says of them by name, shape (arms, seeds) or (arms, seeds, evaluations) of what is indexed.
         """
-        for i, name in enumerate(self._names["advance"]):
-            self._curves[i][into] = values[name]
-        for i, name in enumerate(self._names["finish"]):
-            self._finals[i][into] = values[name]
+        for kept, stage in ((self._curves, "advance"), (self._finals, "finish")):
+            for i, name in enumerate(self._names[stage]):
+                if name in values:  # of a program that failed nothing was measured
+                    kept[i][into] = values[name]
         places = {path: place for place, path in enumerate(self._paths[:-1])} | {"": -1}
         what = np.vectorize(NOT_FINITE.index, otypes=[int])(values["not_finite"])
         where = np.vectorize(places.__getitem__, otypes=[int])(values["not_finite_path"])

@@ -174,7 +174,7 @@ def _over_lanes(fn: Callable[..., Any], shape: ChunkShape) -> Callable[..., Any]
 
 def _batched(fn: Callable[..., Any], size: int) -> Callable[..., Any]:
     if size > 1:
-        return jax.vmap(fn)
+        return jax.vmap(fn, axis_size=size)  # there may be nothing that differs from lane to lane
 
     def alone(*args: Any) -> Any:
         return jax.tree.map(lambda a: a[None], fn(*jax.tree.map(lambda a: a[0], args)))
