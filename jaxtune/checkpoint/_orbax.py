@@ -106,6 +106,21 @@ def wait_for_all(name: str) -> None:
         multihost.sync_global_processes(name, timeout=_PATIENCE, processes=set(range(jax.process_count())))
 
 
+def tell_all(topic: str, name: str, text: str) -> None:
+    """Says something on a topic, for all processes to hear."""
+    from orbax.checkpoint import multihost
+
+    multihost.get_jax_distributed_client().key_value_set(f"{topic}/{name}", text)
+
+
+def heard(topic: str) -> dict[str, str]:
+    """Returns what processes have said on a topic, by name."""
+    from orbax.checkpoint import multihost
+
+    found = multihost.get_jax_distributed_client().key_value_dir_get(f"{topic}/")
+    return {key.rpartition("/")[2]: text for key, text in found}
+
+
 def _checkpointer() -> Any:
     """Returns what writes and reads trees, uncompressed, and without waiting for other processes."""
     import orbax.checkpoint as ocp

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from jaxtune._errors import InputError, RunFolderError
+from jaxtune._types import PyTree
 from jaxtune.checkpoint import RunFolder, Saver, in_json
 from jaxtune.results import KeptVariables, Result, Variables
 from jaxtune.results._dataset import write_dataset
@@ -60,22 +61,39 @@ def run_in_folder(
       KeyboardInterrupt: the run has been asked to end; it has saved where it stands.
     """
     us = Processes()
-    us.meet()  # all have looked into the folder before one of them changes it
-    with folder.locked() if us.is_first else contextlib.nullcontext():
-        if us.is_first:
-            found = "empty" if force else found_in(folder, identity, keep)  # once more: others may have been at work
-            if found == "empty":
-                folder.begin(identity, {"keep": keep, **circumstances})
-            elif isinstance(found, Places):
-                stood = standing_of(folder, experiment, built, found, keep is not None)
-                folder.extend(stood, {"fingerprint": identity, "keep": keep, **circumstances})
-                folder.log("extended")
-            if found != "finished":
-                folder.clear()
-        us.meet()  # the folder is this run's
-        if found_in(folder, identity, keep) == "finished":
+    with us.stretch():
+        pass  # all have looked into the folder before one of them changes it
+    with contextlib.ExitStack() as held:
+        with us.stretch():
+            if us.is_first:
+                held.enter_context(folder.locked())
+                _make_ready(folder, experiment, built, identity, circumstances, keep, force)
+        with us.stretch():
+            found, stood = found_in(folder, identity, keep), folder.stood()
+        if found == "finished":
             return read_result(folder, experiment, built)
-        return _train(folder, experiment, built, job, keep, save_every, us, cluster)
+        return _train(folder, experiment, built, job, keep, save_every, us, cluster, stood)
+
+
+def _make_ready(
+    folder: RunFolder,
+    experiment: Experiment,
+    built: Built,
+    identity: Mapping[str, Any],
+    circumstances: Mapping[str, Any],
+    keep: Keep,
+    force: bool,
+) -> None:
+    """Makes the folder that of the run, whatever it was before: nothing, a part of it, or another run."""
+    found = "empty" if force else found_in(folder, identity, keep)  # once more: others may have been at work
+    if found == "empty":
+        folder.begin(identity, {"keep": keep, **circumstances})
+    elif isinstance(found, Places):
+        stood = standing_of(folder, experiment, built, found, keep is not None)
+        folder.extend(stood, {"fingerprint": identity, "keep": keep, **circumstances})
+        folder.log("extended")
+    if found != "finished":
+        folder.clear()
 
 
 def _train(
@@ -87,6 +105,7 @@ def _train(
     save_every: float,
     us: Processes,
     cluster: Ray | None,
+    stood: Mapping[int, PyTree],
 ) -> Result:
     """Returns the result of a run that the folder holds unfinished, or has only begun."""
     began = time.perf_counter()
@@ -99,29 +118,27 @@ def _train(
             folder.log(event, **facts)
 
     with Interrupt() as interrupt:
-        stood = folder.stood()
-        us.meet()  # all have read the same
         if stood:
             log("resumed")
         saver = Saver(folder.checkpoints(us.index), save_every)
         journal = Journal(saver, interrupt, stood, us.index)
         traces: dict[int, str] = {}
-        try:
-            if cluster is not None:
-                traces = train_on_ray(cluster, folder, experiment, built, keep is not None, save_every, interrupt)
-            else:
-                outcomes, failures = job(Notes(journal, log, reshaped if us.count == 1 else None, us.share))
-            if us.count > 1:
-                journal.end({failure.number: failure.trace for failure in failures})
-        finally:
-            saver.close()
-        us.meet()  # all have saved
-        if us.is_first:
-            if us.count > 1 or cluster is not None:
-                outcomes, failures = _together(folder, experiment, built, keep, saver, interrupt, traces)
-            result = result_of(experiment, built, outcomes, failures, keep, folder)
-            log("finished", seconds=time.perf_counter() - began)
-        us.meet()  # the result is there
+        with us.stretch():
+            try:
+                if cluster is not None:
+                    traces = train_on_ray(cluster, folder, experiment, built, keep is not None, save_every, interrupt)
+                else:
+                    outcomes, failures = job(Notes(journal, log, reshaped if us.count == 1 else None, us.share))
+                if us.count > 1:
+                    journal.end({failure.number: failure.trace for failure in failures})
+            finally:
+                saver.close()
+        with us.stretch():
+            if us.is_first:
+                if us.count > 1 or cluster is not None:
+                    outcomes, failures = _together(folder, experiment, built, keep, saver, interrupt, traces)
+                result = result_of(experiment, built, outcomes, failures, keep, folder)
+                log("finished", seconds=time.perf_counter() - began)
         if not us.is_first:
             result = read_result(folder, experiment, built)
     if interrupt.requested:

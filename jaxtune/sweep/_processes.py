@@ -1,14 +1,18 @@
 """The processes of a run: one, or those of JAX's multi-process runtime, on one machine or on many.
 
 Lanes need no communication. Each process trains its share of the chunks on its own devices, and saves where they stand; the
-first puts together what all have saved. They wait for each other four times in a run, by JAX's coordination service.
+first puts together what all have saved. They wait for each other a few times in a run, by JAX's coordination service, and where
+one has raised, all raise.
 """
 
+import contextlib
 import itertools
+from collections.abc import Iterator
 
 import jax
 
-from jaxtune.checkpoint import wait_for_all
+from jaxtune._errors import RunFolderError
+from jaxtune.checkpoint import heard, tell_all, wait_for_all
 
 _meetings = itertools.count()
 
@@ -34,7 +38,26 @@ class Processes:
         """The number of this one, and how many there are."""
         return self.index, self.count
 
-    def meet(self) -> None:
-        """Waits until all have come here; all come to the same meetings in the same order."""
-        if self.count > 1:
-            wait_for_all(f"jaxtune {next(_meetings)}")
+    @contextlib.contextmanager
+    def stretch(self) -> Iterator[None]:
+        """A stretch at whose end all wait for each other; all go through the same stretches in the same order.
+
+        Raises:
+          ValueError: another process has raised in it.
+          KeyboardInterrupt: another process has been asked to end.
+        """
+        if self.count == 1:
+            yield
+            return
+        name = f"jaxtune {next(_meetings)}"
+        try:
+            yield
+        except BaseException as error:
+            tell_all(name, str(self.index), f"{type(error).__name__}: {error}")
+            wait_for_all(name)
+            raise
+        wait_for_all(name)
+        for index, said in heard(name).items():
+            if said.startswith("KeyboardInterrupt"):
+                raise KeyboardInterrupt
+            raise RunFolderError(f"process {index} of {self.count} has ended, and so does this one: {said}")

@@ -33,12 +33,12 @@ def alone():
     return everything(jt.run(job.experiment()))
 
 
-def start(out, processes, devices, every=30.0):
+def start(out, processes, devices, every=30.0, **more):
     """Starts processes that know each other by a port on this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), **more}
     commands = [
         [sys.executable, WORKER, str(out), coordinator, str(processes), str(i), str(devices), str(every)]
         for i in range(processes)
@@ -107,6 +107,29 @@ def test_a_process_that_dies_ends_the_others_and_a_relaunch_goes_on(tmp_path, al
     assert statuses == [0] * then, outputs
     assert "resumed" in (out / "log.jsonl").read_text()
     assert_equal(out, alone)
+
+
+@pytest.mark.slow
+def test_where_one_process_raises_all_end_soon(tmp_path):
+    began = time.monotonic()
+    statuses, outputs = ended(start(tmp_path / "run", 2, 1, FAULTY="1", FAULT="raises"))
+    assert statuses == [1, 1] and time.monotonic() - began < 120, outputs
+    assert "`y` is 3: odd" in outputs[1]
+    assert "process 1 of 2 has ended, and so does this one: InputError: `y` is 3: odd" in outputs[0]
+    with jt.checkpoint.RunFolder(tmp_path / "run").locked():
+        statuses, outputs = ended(start(tmp_path / "run", 2, 1))
+    assert (
+        statuses == [1, 1] and "another process is at work" in outputs[0] and "process 0 of 2 has ended" in outputs[1]
+    )
+
+
+@pytest.mark.slow
+def test_a_program_that_fails_in_one_process_fails_alone_and_for_all(tmp_path):
+    statuses, outputs = ended(start(tmp_path / "run", 2, 1, FAULTY="1", FAULT="fails"))
+    assert statuses == [0, 0], outputs
+    result = jt.load(tmp_path / "run", job.experiment())
+    assert (result.dataset["status"] == "failed").all()  # it had a share in both programs
+    assert len(result.failures) == 2 and all("ZeroDivisionError: in training" in trace for trace in result.failures)
 
 
 def test_what_several_processes_cannot_do_is_refused(monkeypatch, tmp_path):

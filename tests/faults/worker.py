@@ -1,8 +1,11 @@
 """One of several processes that train the experiment of job.py together.
 
 python worker.py OUT COORDINATOR PROCESSES PROCESS DEVICES [SECONDS]
+
+FAULTY in the environment is the number of the process whose training `FAULT`: fails, or raises.
 """
 
+import os
 import sys
 import warnings
 
@@ -21,8 +24,21 @@ def main():
     from faults import job
 
     import jaxtune as jt
+    from jaxtune._errors import InputError
+    from jaxtune.sweep import _train
 
     warnings.simplefilter("ignore")
+    if process == os.environ.get("FAULTY"):
+        error = (
+            ZeroDivisionError("in training")
+            if os.environ["FAULT"] == "fails"
+            else InputError("y", 3, "odd", "Mend it.")
+        )
+
+        def run_program(*args):
+            raise error
+
+        _train.run_program = run_program
     print("ready", flush=True)
     result = jt.run(job.experiment(), out=out, save_every=every, progress=False)
     assert len(result.dataset["status"].values.ravel()) == 48
