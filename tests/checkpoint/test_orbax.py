@@ -21,6 +21,8 @@ LEAVES = {
     "scalar": jnp.float32(0.1),
     "flag": np.array(True),
     "empty": np.zeros((0, 3), np.float32),
+    "zeros": np.zeros((500, 3), np.float32),
+    "negative zeros": np.full(1000, -0.0, np.float32),
 }
 TREES = {
     "dict": {"Dense_0": {"kernel": LEAVES["float32"], "bias": LEAVES["scalar"]}, "empty": LEAVES["empty"]},
@@ -31,6 +33,7 @@ TREES = {
     "all empty": {"a": LEAVES["empty"], "b": np.zeros(0, np.int32)},
     "without leaves": {"a": {}, "b": ()},
     "leaf": LEAVES["float32"],
+    "mostly zeros": {"a": np.zeros(10**6, np.float32), "b": LEAVES["flag"]},
     "names": {"a/b": LEAVES["int32"], "a.b": LEAVES["bool"], "..": {"0": LEAVES["flag"]}},
 }
 

@@ -133,6 +133,7 @@ FORGED = {
     "an absolute path": lambda r: leaves(r)[0].update(path=["/tmp/outside"]),
     "a huge array": lambda r: leaves(r)[0].update(shape=[HUGE]),
     "a product that overflows": lambda r: leaves(r)[0].update(shape=[2**40, 2**40]),
+    "zeros without end": lambda r: leaves(r)[0].update(shape=[HUGE], zero=True),
     "a negative size": lambda r: leaves(r)[0].update(shape=[-4]),
     "an array of objects": lambda r: leaves(r)[0].update(dtype="O"),
     "a text as a type": lambda r: leaves(r)[0].update(dtype=f"S{HUGE}"),
@@ -237,7 +238,7 @@ def test_texts_that_would_swell_are_refused(folders, tmp_path):
 def test_arrays_that_say_another_size_than_the_record_are_not_read(tmp_path):
     from jaxtune.checkpoint import _orbax
 
-    described = _orbax.save(tmp_path / "large", {"a": np.zeros(1000, np.float32)})
+    described = _orbax.save(tmp_path / "large", {"a": np.ones(1000, np.float32)})
     for forged in (dict(shape=(2,)), dict(dtype="int32"), dict(shape=(10, 100))):
         with pytest.raises(ValueError, match="its arrays have other shapes than were written"):
             _orbax.load(tmp_path / "large", [{**_orbax.described(described)[0], **forged}], None)

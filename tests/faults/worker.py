@@ -27,7 +27,7 @@ def main():
     from jaxtune._errors import InputError
     from jaxtune.sweep import _train
 
-    warnings.simplefilter("ignore")
+    warnings.filterwarnings("ignore", "overflow")
     if process == os.environ.get("FAULTY"):
         error = (
             ZeroDivisionError("in training")

@@ -20,7 +20,9 @@ def test_is_immutable_and_names_what_is_missing():
     with pytest.raises(AttributeError, match="immutable"):
         hp.lr = 0.2
     for kind in (AttributeError, KeyError, ValueError):
-        with pytest.raises(kind, match="^`l2` is no hyperparameter of the space, which has: lr.$"):
+        with pytest.raises(
+            kind, match="^`l2` is no hyperparameter of the space, which has: lr. Give it an axis, or another name.$"
+        ):
             _ = hp.l2
     assert not hasattr(hp, "l2") and hp.get("l2", 3) == 3
     with pytest.raises(RuntimeError, match="hp.run"):
