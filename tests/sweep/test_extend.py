@@ -170,9 +170,11 @@ def test_what_had_failed_is_tried_again_when_a_run_is_extended(tmp_path, monkeyp
 
 
 def test_a_space_without_axes_grows_by_seeds(tmp_path, trained):
+    def fixed(hp):
+        return jt.Recipe(jt.models.MLP((4,), 10), optimizer=optax.sgd(0.1), batch_size=16)
+
     def of(seeds):
-        made = lambda hp: jt.Recipe(jt.models.MLP((4,), 10), optimizer=optax.sgd(0.1), batch_size=16)  # noqa: E731
-        return jt.Experiment(made, jt.grid(), DATA, steps=4, seeds=seeds)
+        return jt.Experiment(fixed, jt.grid(), DATA, steps=4, seeds=seeds)
 
     jt.run(of(1), out=tmp_path / "run")
     trained.clear()
