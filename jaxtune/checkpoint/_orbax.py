@@ -14,30 +14,22 @@ _ZEROS, _COPIES = 2**26, 64
 """Bytes of zeros that a tree may always have, and those that it may have for each byte that is none."""
 
 
-_INLINE = 128
-"""Bytes of a small array that may lie, compressed, in the storage's index."""
+_INLINE = 1024
+"""Bytes up to which Orbax's storage keeps an array in its index, which is compressed; larger ones are not."""
 
 
 def save(path: Path, tree: PyTree) -> list[dict[str, Any]]:
     """Writes a tree of arrays to a folder that does not exist, and returns what to know of its leaves to read them.
 
     Leaves are stored by number; their paths, shapes, types and SHA-256 are for the caller to keep. Empty arrays, which Orbax
-    refuses, and those of zeros, which its storage leaves out, are in the description alone. Of several processes each writes by
-    itself.
+    refuses, are in the description alone. Of several processes each writes by itself.
     """
     leaves = jtu.tree_leaves_with_path(tree)
-    whole = [np.asarray(a) for _, a in leaves]
     described = [
-        {
-            "path": [_key(k) for k in path],
-            "shape": list(a.shape),
-            "dtype": str(a.dtype),
-            "zero": not a.tobytes().strip(b"\0"),
-            "sha256": _digest(a),
-        }
-        for (path, _), a in zip(leaves, whole, strict=True)
+        {"path": [_key(k) for k in p], "shape": list(a.shape), "dtype": str(a.dtype), "sha256": _digest(np.asarray(a))}
+        for p, a in leaves
     ]
-    arrays = {str(i): a for i, (a, d) in enumerate(zip(whole, described, strict=True)) if not d["zero"]}
+    arrays = {str(i): np.asarray(a) for i, (_, a) in enumerate(leaves) if a.size}
     if arrays:
         with _checkpointer() as writer:
             writer.save(path, _as_own(arrays))
@@ -56,8 +48,8 @@ def described(leaves: Any) -> list[dict[str, Any]]:
         if len(path) < len(leaf["path"]):
             raise ValueError("a path holds keys that are neither names nor numbers")
         shape = tuple(int(n) for n in leaf["shape"])
-        dtype, zero, digest = str(np.dtype(leaf["dtype"])), bool(leaf["zero"]), str(leaf["sha256"])
-        found.append({"path": path, "shape": shape, "dtype": dtype, "zero": zero, "sha256": digest})
+        dtype, digest = str(np.dtype(leaf["dtype"])), str(leaf["sha256"])
+        found.append({"path": path, "shape": shape, "dtype": dtype, "sha256": digest})
     return found
 
 
@@ -75,14 +67,12 @@ def load(path: Path, described: list[dict[str, Any]], like: PyTree | None) -> Py
     """
     import orbax.checkpoint as ocp
 
-    # Nothing is compressed: a few bytes that say that they are a petabyte are found out before memory is taken for it.
+    # A few bytes that say that they are a petabyte are found out before memory is taken for it.
     lies = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    said, zeros = (sum(_bytes(d) for d in described if d["zero"] == zero) for zero in (False, True))
-    lies += _INLINE * len(described)
-    if said > lies or zeros > _ZEROS + _COPIES * lies:
-        raise ValueError(f"{said} bytes, and {zeros} zeros, are said to lie in {lies}")
+    if (said := sum(size for d in described if (size := _bytes(d)) > _INLINE)) > lies:
+        raise ValueError(f"{said} bytes are said to lie in {lies}")
     leaves: list[Any] = [np.zeros(d["shape"], d["dtype"]) for d in described]
-    wanted = {str(i): a for i, (a, d) in enumerate(zip(leaves, described, strict=True)) if not d["zero"]}
+    wanted = {str(i): a for i, a in enumerate(leaves) if a.size}
     if wanted:
         as_numpy = {i: ocp.RestoreArgs(restore_type=np.ndarray) for i in wanted}
         with _checkpointer() as reader:

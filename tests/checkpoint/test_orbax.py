@@ -76,6 +76,12 @@ def test_without_a_structure_containers_are_dicts(tmp_path, name, expected):
     assert_same_bits(_through(TREES[name], tmp_path, like=None), expected)
 
 
+@pytest.mark.parametrize("size", [1, 24, 128, 129])
+def test_many_small_leaves_come_back_though_storage_compresses_them(tmp_path, size):
+    tree = {f"layer{i}": np.full(size, 1.5) for i in range(500)}
+    assert_same_bits(_through(tree, tmp_path, like=tree), tree)
+
+
 @pytest.mark.parametrize("dtype", [np.int64, np.float64])
 def test_leaves_of_64_bits_keep_them(tmp_path, dtype):
     tree = {"a": np.array([2**40 + 1, 3], dtype)}

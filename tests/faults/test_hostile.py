@@ -133,7 +133,6 @@ FORGED = {
     "an absolute path": lambda r: leaves(r)[0].update(path=["/tmp/outside"]),
     "a huge array": lambda r: leaves(r)[0].update(shape=[HUGE]),
     "a product that overflows": lambda r: leaves(r)[0].update(shape=[2**40, 2**40]),
-    "zeros without end": lambda r: leaves(r)[0].update(shape=[HUGE], zero=True),
     "a negative size": lambda r: leaves(r)[0].update(shape=[-4]),
     "an array of objects": lambda r: leaves(r)[0].update(dtype="O"),
     "a text as a type": lambda r: leaves(r)[0].update(dtype=f"S{HUGE}"),

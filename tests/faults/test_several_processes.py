@@ -109,6 +109,42 @@ def test_a_process_that_dies_ends_the_others_and_a_relaunch_goes_on(tmp_path, al
     assert_equal(out, alone)
 
 
+ARRAYS = """
+import pathlib, sys
+import jax, numpy as np
+process, coordinator, folder = int(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
+jax.distributed.initialize(coordinator, 2, process, coordinator_bind_address=coordinator if process == 0 else None)
+from jaxtune.checkpoint import _orbax
+tree = {
+    "zeros": np.zeros(10**5, np.float32),
+    "negative zeros": np.full(1000, -0.0),
+    "own": np.arange(5, dtype=np.int64) + 2**40 + process,
+    "small": np.array([True, False]),
+}
+described = _orbax.save(folder / str(process), tree)
+_orbax.wait_for_all("saved")
+found = _orbax.load(folder / str(process), _orbax.described(described), None)
+for name, array in tree.items():
+    assert found[name].dtype == array.dtype and found[name].tobytes() == array.tobytes(), name
+_orbax.wait_for_all("read")
+print("the same bits")
+"""
+
+
+def test_each_process_writes_all_arrays_and_reads_their_bits(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    started = []
+    for i in range(2):
+        log = tmp_path / f"{i}.log"
+        with log.open("w") as file:
+            command = [sys.executable, "-c", ARRAYS, str(i), coordinator, str(tmp_path)]
+            started.append((subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT), log))
+    statuses, outputs = ended(started, timeout=100)
+    assert statuses == [0, 0] and all("the same bits" in output for output in outputs), outputs
+
+
 @pytest.mark.slow
 def test_where_one_process_raises_all_end_soon(tmp_path):
     began = time.monotonic()
