@@ -41,6 +41,10 @@ class Turns(NamedTuple):
         """Returns the number of updates done before a call."""
         return int(self.ends[turn - 1]) if turn else 0
 
+    def length(self, turn: int) -> int:
+        """Returns the number of updates of a call."""
+        return int(self.ends[turn]) - self.start(turn)
+
 
 def turns_of(evaluations: np.ndarray, most: int | None = None) -> Turns:
     """Returns the calls of a program: up to each evaluation, in equal pieces of at most `most` updates."""

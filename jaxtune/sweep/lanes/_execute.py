@@ -19,7 +19,7 @@ from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep.lanes._causes import Causes
 from jaxtune.sweep.lanes._compile import Compiled
 from jaxtune.sweep.lanes._feed import Feeder
-from jaxtune.sweep.lanes._record import Outcome, Record
+from jaxtune.sweep.lanes._record import Fetched, Outcome, Record
 from jaxtune.sweep.lanes._standing import Saving, Standing, with_keys, without_keys
 from jaxtune.sweep.programs._chunks import Chunk, lane_inputs, pack
 from jaxtune.sweep.programs._programs import Program
@@ -83,20 +83,28 @@ def run_program(
         while waiting and len(live) < most:
             live.append(start(*waiting.popleft()))
             advance(live[-1])
-        record.segments += len(live)
         saves = saving is not None and saving.due
         if saves:
             for chunk, state, turn in waiting:
                 if state is not None:  # it has been resumed, and waits for its turn
                     standing.note(chunk, turn, state)
+        elif feeder is not None:
+            for running in live:
+                if running.may_go_ahead(turns):
+                    advance(running)
+            feeder.forget([running.turn - 1 for running in live])
         going, live, partial, held, ending = live, [], [], [], []
         for running in going:
-            before = running.n_running
-            status, metrics = running.fetch()
-            record.segment(running.which, running.turn, turns, status, metrics)
+            for _ in range(running.n_pending if saves else 1):
+                before = running.n_running
+                fetched = running.fetch()
+                record.segment(running.which, turns, fetched)
+                report(before * turns.length(fetched.turn), before - running.n_running)
+            if running.n_pending:  # where it stands is known when that has ended
+                live.append(running)
+                continue
             if saves and running.n_running and running.turn < len(turns.ends):
                 standing.note(running.which, running.turn, running.state)
-            report(before * running.length, before - running.n_running)
             if running.n_running == 0 or running.turn == len(turns.ends):
                 running.finish(running.which.real)
                 ending.append(running)
@@ -157,41 +165,54 @@ class _RunningChunk:
             self.state = compiled.init(self._seeds, compiled.table, self._hp)
         else:
             self.state = jax.device_put(state, compiled.device)
-        self.turn, self.length = turn, 0
+        self.turn = turn
         self.running = self.wanted = chunk.real
         self._status = np.full(chunk.real.shape, Status.RUNNING)
         self._fallen: PyTree = None
-        self._pending: Any = None
+        self._pending: collections.deque[Any] = collections.deque()
+        self._last: Any = None
 
     @property
     def n_running(self) -> int:
         """Lanes, copies apart, that were running when last fetched."""
         return int(self.running.sum())
 
+    @property
+    def n_pending(self) -> int:
+        """Segments that were dispatched and not fetched."""
+        return len(self._pending)
+
+    def may_go_ahead(self, turns: Turns) -> bool:
+        """Returns whether to dispatch the next segment while one is under way, which keeps the device from waiting.
+
+        Not where an evaluation ends that one, for lanes may stop there; and never two.
+        """
+        return self.n_pending == 1 and self.n_running > 0 and not turns.measured[self.turn - 1]
+
     def advance(self, turns: Turns, fed: Fed | None) -> None:
         """Dispatches the next segment, on batches from the host or from the table."""
-        start = turns.start(self.turn)
-        self.length = int(turns.ends[self.turn]) - start
+        numbers = jax.device_put((np.int32(turns.start(self.turn)), np.int32(turns.length(self.turn))), self.on.device)
         self.turn += 1
-        numbers = jax.device_put((np.int32(start), np.int32(self.length)), self.on.device)
-        self.state, *self._pending = self.on.advance(self._seeds, self.state, self.on.table, self._hp, *numbers, fed)
+        self.state, *pending = self.on.advance(self._seeds, self.state, self.on.table, self._hp, *numbers, fed)
+        self._pending.append(pending)
 
-    def fetch(self) -> tuple[np.ndarray, np.ndarray]:
-        """Waits for the segment, and returns status (seeds, arms) and metrics (metrics, seeds, arms)."""
-        status, metrics = jax.device_get(self._pending)
+    def fetch(self) -> Fetched:
+        """Waits for the first of the pending segments, and returns what it has come to."""
+        turn = self.turn - self.n_pending
+        status, metrics = jax.device_get(self._pending.popleft())
         self._status, self.running = status, self.running & (status == Status.RUNNING)
-        return status, metrics
+        return Fetched(turn, status, metrics)
 
     def finish(self, lanes: np.ndarray) -> None:
         """Dispatches the choice of the kept parameters and their test, of which these lanes are wanted."""
-        self._pending = self.on.finish(self._seeds, self.state, self.on.table, self._hp)
+        self._last = self.on.finish(self._seeds, self.state, self.on.table, self._hp)
         self._fallen = self.state if (lanes & (self._status == Status.DIVERGED)).any() else None
         self.state, self.wanted = None, lanes
 
     def ended(self) -> Any:
         """Waits for that; the variables stay on the device."""
-        params, model_state, counters, metrics = self._pending
-        self._pending = None
+        params, model_state, counters, metrics = self._last
+        self._last = None
         return (params, model_state), *jax.device_get((counters, metrics))
 
     def causes(self, causes: Causes) -> Cause | None:

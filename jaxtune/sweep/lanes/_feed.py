@@ -44,5 +44,5 @@ class Feeder:
 
     def _make(self, turn: int) -> Fed:
         start = self._turns.start(turn)
-        batches = self._feed.segment(start, int(self._turns.ends[turn]) - start, self._turns.longest)
+        batches = self._feed.segment(start, self._turns.length(turn), self._turns.longest)
         return Fed(batches, cast(Any, self._turns.measured[turn]))

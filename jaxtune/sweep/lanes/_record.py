@@ -42,6 +42,20 @@ class Outcome(NamedTuple):
     segments: int
 
 
+class Fetched(NamedTuple):
+    """What a call of a program has come to for a chunk.
+
+    Attributes:
+      turn: which call it was, from 0.
+      status: shape (seeds, arms).
+      metrics: shape (metrics, seeds, arms).
+    """
+
+    turn: int
+    status: np.ndarray
+    metrics: np.ndarray
+
+
 class Record:
     """The results of a program's trials.
 
@@ -70,17 +84,17 @@ class Record:
         self.ended = np.zeros(shape, bool)
         self.segments = 0
 
-    def segment(self, which: Chunk, turn: int, turns: Turns, status: np.ndarray, metrics: np.ndarray) -> None:
-        """Takes in what a call has come to.
+    def segment(self, which: Chunk, turns: Turns, fetched: Fetched) -> None:
+        """Takes in what a segment of a chunk has come to.
 
         Args:
           which: the trials of the chunk.
-          turn: number of its calls.
-          turns: all calls.
-          status: shape (seeds, arms).
-          metrics: shape (metrics, seeds, arms).
+          turns: the calls of the program.
+          fetched: what one of them has come to.
         """
-        evaluation = int(turns.measured[:turn].sum()) - 1 if turns.measured[turn - 1] else None
+        turn, status, metrics = fetched
+        evaluation = int(turns.measured[: turn + 1].sum()) - 1 if turns.measured[turn] else None
+        self.segments += 1
         for (arm, seed), place in which.lanes():
             self._status[arm, seed] = status[place]
             if evaluation is not None:
