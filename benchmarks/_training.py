@@ -39,9 +39,10 @@ class Training:
         self.experiment, self.steps, self.eval_every = experiment, built.steps, built.eval_every
         self._compiled = _compile.compile_program(self.program, built.table, jax.local_devices())
         # As jt.run does: no more chunks under way than are of use.
-        budget = _memory.memory_budget(jax.local_devices())
-        of_run = {"seeds": len(experiment.seed_values), "table": size_bytes(built.table), "budget": budget, "kept": 0}
-        self._at_once = _memory.predict_memory(self.program, devices=self.devices, **of_run).at_once
+        devices = jax.local_devices()
+        of_run = {"devices": devices, "budget": _memory.memory_budget(devices), "kept": 0}
+        of_run |= {"seeds": len(experiment.seed_values), "table": size_bytes(built.table)}
+        self._at_once = _memory.predict_memory(self.program, **of_run).at_once
 
     @property
     def devices(self):

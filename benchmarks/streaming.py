@@ -1,6 +1,6 @@
 """Training on data larger than the memory allowed to it: time and memory against data that is held.
 
-    python benchmarks/streaming.py [--megabytes 400] [--steps 600] [--pairs 5] [--quick] [--json FILE]
+    python benchmarks/streaming.py [--megabytes 800] [--steps 600] [--pairs 5] [--quick] [--json FILE]
 
 A float32 array of images of 28x28 lies in a file and is mapped into memory. An MLP (784-128-128-10) with batches of 64 trains as 2
 learning rates x 4 seeds, each time in a process of its own: with the data held on the devices, and with a quarter of the
@@ -37,7 +37,7 @@ SIDE, CLASSES, BATCH, FEW = 28, 10, 64, 50
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--megabytes", type=int, help="size of the data, 400 by default")
+    parser.add_argument("--megabytes", type=int, help="size of the data, 800 by default")
     parser.add_argument("--steps", type=int, help="updates that are timed, 600 by default")
     parser.add_argument("--pairs", type=int, help="processes of each kind, 5 by default")
     parser.add_argument("--quick", action="store_true", help="a tiny version, to see that it works")
@@ -48,7 +48,7 @@ def main():
     if given.process:
         print(json.dumps(train(Path(given.process[0]), int(given.process[1]), steps)))
         return
-    size = 10**6 * (given.megabytes or (320 if given.quick else 400))
+    size = 10**6 * (given.megabytes or (320 if given.quick else 800))
     pairs = given.pairs or (1 if given.quick else 5)
     with tempfile.TemporaryDirectory() as root:
         whole, quarter = Path(root, "whole"), Path(root, "quarter")

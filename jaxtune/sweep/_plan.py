@@ -1,7 +1,10 @@
 """What a run will do, known before anything compiles."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
+
+import jax
 
 from jaxtune import _check
 from jaxtune._errors import InputTypeError
@@ -142,6 +145,11 @@ class Plan:
             for i, p in enumerate(self.programs)
             if p.memory.short
         ]
+        notes += [
+            f"program {i}: on {p.memory.devices} of {_count(len(self.devices), 'device')}, for {si(p.memory.budget, 'B')} of memory"
+            for i, p in enumerate(self.programs)
+            if p.memory.devices < min(len(self.devices), p.chunks)
+        ]
         if self.streamed_examples:
             notes.append(f"{self.streamed_examples} training examples are streamed: all trials see the same batches")
         if self.duplicates:
@@ -184,7 +192,7 @@ def plan(
     experiment = placed(experiment, budget)
     built = build(experiment, layout_given(experiment, chunk, convolution, devices))
     return Plan(
-        programs=tuple(_describe(p, experiment, built, len(devices), budget) for p in built.programs),
+        programs=tuple(_describe(p, experiment, built, devices, budget) for p in built.programs),
         failures=len(built.failures),
         arms=len(experiment.space),
         seeds=len(experiment.seed_values),
@@ -197,7 +205,7 @@ def plan(
     )
 
 
-def _describe(program: Program, experiment: Experiment, built: Built, devices: int, budget: int) -> ProgramPlan:
+def _describe(program: Program, experiment: Experiment, built: Built, devices: Sequence[jax.Device], budget: int) -> ProgramPlan:
     seeds = len(experiment.seed_values)
     trials, n = len(program.arms) * seeds, program.chunks(seeds)
     kept = kept_bytes(built.programs, seeds)

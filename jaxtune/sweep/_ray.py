@@ -198,7 +198,7 @@ def _task(
         predict_memory,
         seeds=len(experiment.seed_values),
         table=size_bytes(built.table),
-        devices=len(devices),
+        devices=devices,
         budget=memory_budget(devices),
         kept=0,
     )

@@ -103,7 +103,7 @@ def run(
         predict_memory,
         seeds=len(experiment.seed_values),
         table=size_bytes(built.table),
-        devices=len(where),
+        devices=where,
         budget=budget,
         kept=kept_bytes(built.programs, len(experiment.seed_values)) if keep is not None else 0,
     )

@@ -32,7 +32,7 @@ def placed(experiment: Experiment, budget: int, recorded: Mapping[str, Any] | No
         if recorded is None:
             too_large = n > _SHARE * budget and len(train) > Stream.sample_size
             reason = (
-                f"{si(n, 'B')} of data on each device would be more than a quarter of the {si(budget, 'B')} that the run may "
+                f"{si(n, 'B')} of data would be more than a quarter of the {si(budget, 'B')} that the run may "
                 "take; pass memory= for another limit"
             )
         else:

@@ -1,15 +1,15 @@
 """Batches of a stream, as functions of the number of the update."""
 
 import functools as ft
-import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from jaxtune._tree import size_bytes
 from jaxtune.data._stream import Stream
+from jaxtune.data.batches._aligned import aligned
 from jaxtune.data.batches._grain import read_ahead
 from jaxtune.data.batches._table import Batch, steps_per_epoch
 
@@ -18,9 +18,6 @@ _PIECE = 8 * 2**20
 
 _BLOCK = 2**20
 """Bytes of batches that are read together, by one thread."""
-
-_ALIGNMENT = 64
-"""Bytes; what XLA asks of the memory of an array on a CPU."""
 
 
 class Feed(NamedTuple):
@@ -72,7 +69,7 @@ def feed_of(stream: Stream, batch_size: int, classes: int | None) -> Feed:
 
     def segment(start: int, length: int, room: int | None = None) -> Batch:
         stop = start + length
-        whole = jax.tree.map(lambda a: _aligned((room or length, *a.shape), a.dtype), example)
+        whole = jax.tree.map(lambda a: aligned((room or length, *a.shape), a.dtype), example)
 
         def fill(first: int) -> int:
             part = block(first, min(first + together, stop))
@@ -93,11 +90,3 @@ def feed_of(stream: Stream, batch_size: int, classes: int | None) -> Feed:
     example = Batch(x, y, weight)
     together = max(1, _BLOCK // size_bytes(example))
     return Feed(segment, example, max(1, _PIECE // size_bytes(example)))
-
-
-def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Returns zeros where JAX's CPU devices take them without a copy, which costs more than to read a batch."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.zeros(size + _ALIGNMENT, np.uint8)
-    offset = -raw.ctypes.data % _ALIGNMENT
-    return raw[offset : offset + size].view(dtype).reshape(shape)

@@ -1,6 +1,6 @@
 """Mini-batches as a function of (seed, epoch, step), drawn on the device from one resident table.
 
-The splits lie behind each other in one table, which is on each device once, whatever the number of lanes.
+The splits lie behind each other in one table, which is on each device once, whatever the number of lanes; the devices of a CPU share it.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from jaxtune._keys import key_for
 from jaxtune._types import Array, Count, Float, Int, Key, PyTree, ScalarLike
 from jaxtune.data._splits import Splits
 from jaxtune.data._stream import in_memory
+from jaxtune.data.batches._aligned import joined
 from jaxtune.data.batches._permutation import permuted
 
 SPLITS = ("train", "valid", "test")
@@ -66,9 +67,9 @@ def make_table(splits: Splits) -> tuple[Table, dict[str, Span]]:
     Of a stream the table holds the sample.
     """
     parts = [in_memory(splits.train), splits.valid, splits.test]
-    x = jax.tree.map(lambda *arrays: np.concatenate(arrays), *(p.x for p in parts))
+    x = jax.tree.map(lambda *arrays: joined(arrays), *(p.x for p in parts))
     weights = [p.weight for p in parts if p.weight is not None]
-    table = Table(x, np.concatenate([p.y for p in parts]), np.concatenate(weights) if weights else None)
+    table = Table(x, joined([p.y for p in parts]), joined(weights) if weights else None)
     starts = np.cumsum([0, *map(len, parts)])
     return table, {name: Span(int(s), len(p)) for name, s, p in zip(SPLITS, starts, parts, strict=False)}
 

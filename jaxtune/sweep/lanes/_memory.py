@@ -17,9 +17,8 @@ _SHARE = 0.5
 _MOST = 32
 """Chunks under way per device: enough to keep it busy while the host reads results, more would only hold memory."""
 
-
 _PIECES = 3
-"""Of a stream, what each device accounts for: batches in use, batches sent ahead, and its part of what the host reads."""
+"""Of a stream: batches in use, batches of the call ahead, and those that are made."""
 
 
 class Memory(NamedTuple):
@@ -28,7 +27,8 @@ class Memory(NamedTuple):
     Attributes:
       chunk: training state of one chunk.
       work: what one chunk computes with, per device: activations, gradients, a batch.
-      data: the data, per device.
+      data: the data, per device that has memory of its own.
+      shared: the data that all devices share, as those of a CPU do.
       kept: variables of all trials of all programs that stay, on the host.
       budget: what may be taken.
       chunks: number of chunks of the program.
@@ -38,6 +38,7 @@ class Memory(NamedTuple):
     chunk: int
     work: int
     data: int
+    shared: int
     kept: int
     budget: int
     chunks: int
@@ -46,7 +47,7 @@ class Memory(NamedTuple):
     @property
     def fixed(self) -> int:
         """What is held whatever the number of chunks under way."""
-        return self.kept + self.devices * (self.data + self.work)
+        return self.kept + self.shared + self.devices * (self.data + self.work)
 
     @property
     def at_once(self) -> int:
@@ -83,32 +84,35 @@ class Memory(NamedTuple):
                 "memory",
                 si(self.budget, "B"),
                 f"a single chunk of {shape.arms} arms x {shape.seeds} seeds needs {si(self.total, 'B')}: {si(self.chunk, 'B')} of training "
-                f"state, {si(self.devices * self.work, 'B')} to compute with, {si(self.devices * self.data, 'B')} of data, "
+                f"state, {si(self.devices * self.work, 'B')} to compute with, {si(self.shared + self.devices * self.data, 'B')} of data, "
                 f"{si(self.kept, 'B')} of kept variables",
                 "Use fewer lanes (chunk=(1, 1)), a smaller batch or model, keep=None, fewer devices, or pass memory= in bytes.",
             )
 
 
-def predict_memory(program: Program, seeds: int, table: int, devices: int, budget: int, kept: int) -> Memory:
+def predict_memory(program: Program, seeds: int, table: int, devices: Sequence[jax.Device], budget: int, kept: int) -> Memory:
     """Returns what a program will hold, on as many devices as have room for a chunk each.
 
     Args:
       program: the program.
       seeds: number of seeds.
-      table: bytes of the data that is on each device.
-      devices: number of devices there are.
+      table: bytes of the data that is on the devices.
+      devices: the devices there are.
       budget: bytes that may be taken.
       kept: bytes of the variables that are kept of all programs.
     """
     lanes, chunks = program.shape.lanes, program.chunks(seeds)
+    data = table + (0 if program.fed is None else _PIECES * size_bytes(program.fed))
+    shares = devices[0].platform == "cpu"
     memory = Memory(
         chunk=lanes * program.probe.state_bytes,
         work=lanes * program.probe.work_bytes,
-        data=table + (0 if program.fed is None else _PIECES * size_bytes(program.fed)),
+        data=0 if shares else data,
+        shared=data if shares else 0,
         kept=kept,
         budget=budget,
         chunks=chunks,
-        devices=min(devices, chunks),
+        devices=min(len(devices), chunks),
     )
     while memory.devices > 1 and memory.at_once < memory.devices:
         memory = memory._replace(devices=memory.devices - 1)

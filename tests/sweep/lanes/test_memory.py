@@ -2,6 +2,7 @@
 
 import pathlib
 import sys
+import types
 
 import jax
 import numpy as np
@@ -56,7 +57,7 @@ def test_a_sweep_of_which_no_chunk_fits_is_refused(ask, tmp_path):
 
 def test_without_kept_variables_less_is_held():
     memory = jt.plan(experiment()).programs[0].memory
-    half = memory.data + memory.work + memory.chunk + memory.kept // 2
+    half = memory.shared + memory.work + memory.chunk + memory.kept // 2
     with pytest.raises(ValueError, match="`memory` is"):
         jt.run(experiment(), memory=half)
     result = jt.run(experiment(), memory=half, keep=None)
@@ -64,16 +65,17 @@ def test_without_kept_variables_less_is_held():
 
 
 def test_what_waits_and_what_is_held():
-    memory = Memory(chunk=10, work=100, data=1000, kept=7, budget=2250, chunks=9, devices=2)
+    memory = Memory(chunk=10, work=100, data=1000, shared=0, kept=7, budget=2250, chunks=9, devices=2)
     assert (memory.fixed, memory.at_once, memory.waves, memory.total) == (2207, 4, 3, 2247)
     assert memory._replace(budget=2207).at_once == 0
     plenty = memory._replace(budget=GIB)
     assert (plenty.at_once, plenty.waves, plenty.total) == (9, 1, 2297)
     assert memory.short and not plenty.short
+    assert memory._replace(data=0, shared=1000).fixed == 1207
 
 
 def test_of_many_chunks_few_are_held_however_much_memory_there_is():
-    memory = Memory(chunk=10, work=100, data=1000, kept=7, budget=GIB, chunks=64, devices=2)
+    memory = Memory(chunk=10, work=100, data=1000, shared=0, kept=7, budget=GIB, chunks=64, devices=2)
     assert memory.at_once == 64
     assert memory._replace(chunks=1000).at_once == 64 and not memory._replace(chunks=1000).short
     assert memory._replace(chunks=1000, devices=8).at_once == 256
@@ -116,8 +118,29 @@ def test_where_the_data_is_large_fewer_devices_take_part():
     (program,) = built.programs
     data = 10**9
 
-    def devices(budget):
-        return predict_memory(program, 20, data, 8, budget, kept=0).devices
+    def devices(budget, platform):
+        there = [types.SimpleNamespace(platform=platform)] * 8
+        return predict_memory(program, 20, data, there, budget, kept=0).devices
 
-    each = data + program.shape.lanes * (program.probe.work_bytes + program.probe.state_bytes)
-    assert [devices(8 * each), devices(8 * each - 1), devices(3 * each), devices(each), devices(0)] == [8, 7, 3, 1, 1]
+    for platform, shared, own in (("gpu", 0, data), ("cpu", data, 0)):
+        each = own + program.shape.lanes * (program.probe.work_bytes + program.probe.state_bytes)
+        budgets = [shared + n for n in (8 * each, 8 * each - 1, 3 * each, each)]
+        assert [devices(budget, platform) for budget in (*budgets, 0)] == [8, 7, 3, 1, 1]
+
+
+def test_the_plan_says_where_devices_stay_idle():
+    memory = jt.plan(experiment()).programs[0].memory
+    assert memory.devices == 2
+    small = memory.kept + memory.shared + memory.work + memory.chunk
+    plan = jt.plan(experiment(), memory=small)
+    assert plan.programs[0].memory.devices == 1 and plan.bytes <= small
+    assert "program 0: on 1 of 2 devices, for" in str(plan) and "on 2 of" not in str(jt.plan(experiment()))
+
+
+def test_the_devices_of_a_cpu_share_the_data():
+    built = build(experiment(), lambda static: Layout())
+    compiled = compile_program(built.programs[0], built.table, jax.devices()[:2])
+    leaves = [jax.tree.leaves(c.table) for c in compiled]
+    for host, first, second in zip(jax.tree.leaves(built.table), *leaves, strict=True):
+        assert host.ctypes.data == first.unsafe_buffer_pointer() == second.unsafe_buffer_pointer()
+        assert first.devices() != second.devices()
