@@ -50,12 +50,19 @@ class Checkpoints:
             shutil.rmtree(self.path / str(old), ignore_errors=True)
 
     def newest(self) -> PyTree | None:
-        """Returns the newest checkpoint that is whole, None if there is none; warns of those that are damaged."""
+        """Returns the newest checkpoint that is whole, None if there is none; warns of those that are damaged.
+
+        Raises:
+          ValueError: one may not be read.
+        """
         for number in reversed(self._numbers()):
             try:
                 return self._load(number)
             except MemoryError:
                 raise
+            except PermissionError as error:
+                message = f"checkpoint {number} in {str(self.path)!r} cannot be read: {error}"
+                raise RunFolderError(f"{message}. Allow it, or remove the checkpoint.") from error
             except Exception as error:  # Orbax and its storage raise what comes
                 with contextlib.suppress(OSError):  # it counts for nothing, then, when old ones are removed
                     os.rename(self.path / str(number), self.path / f"{number}.damaged")

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ NAME = ".lock"
 def locked(folder: Path) -> Iterator[None]:
     """Holds the lock of a folder, which is made if there is none. The system drops it when the process ends, however it does.
 
-    Where the system has no such locks (Windows), nothing is held.
+    Where the system has no such locks (Windows), nothing is held; nor where the file system has none, of which it warns.
 
     Raises:
       ValueError: another process holds it, or the folder cannot be written to.
@@ -38,6 +39,10 @@ def locked(folder: Path) -> Iterator[None]:
             mine = file.exists() and os.path.samestat(os.fstat(handle), file.stat())
         except BlockingIOError:
             mine = False
+        except OSError as error:
+            what = f"the file system of {str(folder)!r} has no locks ({error})"
+            warnings.warn(f"{what}; see to it that only one run is at work there", RuntimeWarning, stacklevel=2)
+            mine = True
         if not mine:  # or its holder has just ended and removed the file, and the next one may have made another
             message = f"`out` is {str(folder)!r}, where another process is at work"
             raise RunFolderError(f"{message}. Wait for it, or name another folder.")

@@ -1,6 +1,8 @@
 """Runs that are interrupted, and end with the bits of a run that was not."""
 
+import contextlib
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -194,6 +196,41 @@ def test_what_cannot_be_saved_ends_the_run_and_keeps_what_was(tmp_path, monkeypa
         assert sorted(p.name for p in (out / "checkpoints" / "0").iterdir()) == ["0", "1"]
 
 
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of its own, 8 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
+    if sys.platform != "linux" or subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("no file system can be mounted")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("when", ["it begins", "it is resumed", "it ends"])
+def test_a_disk_that_is_full(disk, monkeypatch, undisturbed, when):
+    out, ballast = disk / "run", disk / "ballast"
+    if when == "it is resumed":
+        with monkeypatch.context() as patch, pytest.raises(Stop):
+            interrupted_after(2, patch)
+            jt.run(job.experiment(), out=out, save_every=0.0)
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    with open(ballast, "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(1024))
+    if when == "it ends":  # with room for its record and its log, and not for its results
+        os.truncate(ballast, ballast.stat().st_size - 100_000)
+    with pytest.raises(ValueError, match="cannot be written") as raised:
+        jt.run(job.experiment(), out=out, save_every=float("inf") if when == "it ends" else 0.0)
+    assert "No space left" in str(raised.value)
+    assert {p: p.read_bytes() for p in before if p.name != "log.jsonl"} == {
+        p: b for p, b in before.items() if p.name != "log.jsonl"
+    }
+    ballast.unlink()
+    assert_same_bits(everything(jt.run(job.experiment(), out=out)), undisturbed)
+
+
 def logged(out, event):
     """Returns how often something has happened, by a run's log."""
     log = out / "log.jsonl"
@@ -244,6 +281,33 @@ def test_a_lock_on_a_file_that_is_gone_is_none(tmp_path, monkeypatch):
         jt.checkpoint.RunFolder(tmp_path).locked(),
     ):
         raise AssertionError("let in")
+
+
+def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch):
+    import fcntl
+
+    def without(handle, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    with pytest.warns(RuntimeWarning, match="has no locks .*No locks available"):
+        with jt.checkpoint.RunFolder(tmp_path).locked():
+            pass
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_damaged(tmp_path, monkeypatch):
+    checkpoints = jt.checkpoint.Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save({"a": np.ones(3)})
+    with monkeypatch.context() as patch:  # for root may read everything
+
+        def forbidden(self, *args, **kwargs):
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+        patch.setattr(Path, "read_text", forbidden)
+        with pytest.raises(ValueError, match="checkpoint 0 in .* cannot be read: .*Permission denied.*Allow it"):
+            checkpoints.newest()
+    assert_same_bits(checkpoints.newest(), {"a": np.ones(3)})
 
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), "often"])
