@@ -205,7 +205,9 @@ def plan(
     )
 
 
-def _describe(program: Program, experiment: Experiment, built: Built, devices: Sequence[jax.Device], budget: int) -> ProgramPlan:
+def _describe(
+    program: Program, experiment: Experiment, built: Built, devices: Sequence[jax.Device], budget: int
+) -> ProgramPlan:
     seeds = len(experiment.seed_values)
     trials, n = len(program.arms) * seeds, program.chunks(seeds)
     kept = kept_bytes(built.programs, seeds)

@@ -38,6 +38,15 @@ class Processes:
         """The number of this one, and how many there are."""
         return self.index, self.count
 
+    def least(self, value: int) -> int:
+        """Returns the smallest of the values that they have, for all to decide alike."""
+        if self.count == 1:
+            return value
+        name = f"jaxtune {next(_meetings)}"
+        tell_all(name, str(self.index), str(value))
+        wait_for_all(name)
+        return min(int(said) for said in heard(name).values())
+
     @contextlib.contextmanager
     def stretch(self) -> Iterator[None]:
         """A stretch at whose end all wait for each other; all go through the same stretches in the same order.

@@ -60,7 +60,8 @@ def run(
         some shapes, and takes the fastest; a folder remembers which that was.
       convolution: `"patches"` computes convolutions as patches times a matrix, the default on CPUs; `"native"` by XLA's
         own operation, the default elsewhere.
-      memory: bytes that the run may hold; None is half of what is free. It decides how many trials run at once, which
+      memory: bytes that the run may hold, what is compiled apart; None is half of what is free, where several processes run
+        together half of the least. It decides how many trials run at once, which
         changes no bit, and whether training examples are streamed: they are where the data takes more than a quarter of
         it, so that all trials see the same batches, and a warning says so; see `jt.data.Stream`.
       devices: where to run; None takes all devices of JAX's default backend. On CPUs it changes no bit.
@@ -88,14 +89,15 @@ def run(
     if {d.platform for d in where} != {jax.default_backend()}:
         reason = f"programs are made for JAX's default backend, which is {jax.default_backend()}"
         raise InputError("devices", devices, reason, "Choose the backend with JAX_PLATFORMS.")
-    if (processes := Processes()).count > 1:
+    processes = Processes()
+    if processes.count > 1:
         _check_processes(processes, out, chunk)
     if cluster is not None:
         _check_cluster(cluster, out)
     folder = None if out is None else RunFolder(out, "out")
     if folder is not None:
         _look(folder)
-    budget = memory_budget(where) if memory is None else _check.count("memory", memory)
+    budget = processes.least(memory_budget(where)) if memory is None else _check.count("memory", memory)
     earlier = None if folder is None or force or not (folder.path / "run.json").is_file() else folder.record()
     experiment = placed(experiment, budget, None if earlier is None else earlier["fingerprint"])
     built = build(experiment, _layout(experiment, earlier, chunk, convolution, where))

@@ -176,6 +176,17 @@ def test_what_several_processes_cannot_do_is_refused(monkeypatch, tmp_path):
         jt.run(job.experiment(), out=tmp_path / "run", chunk="measure")
 
 
+def test_all_processes_take_the_least_memory_that_one_of_them_has(monkeypatch):
+    from jaxtune.sweep import _processes
+
+    said = {"1": "300", "2": "500"}
+    monkeypatch.setattr("jax.process_count", lambda: 3)
+    monkeypatch.setattr(_processes, "tell_all", lambda topic, name, text: said.update({name: text}))
+    monkeypatch.setattr(_processes, "wait_for_all", lambda topic: None)
+    monkeypatch.setattr(_processes, "heard", lambda topic: dict(said))
+    assert [_processes.Processes().least(n) for n in (400, 200)] == [300, 200]
+
+
 def account(ended, going, value):
     """Returns what a process may have saved of 2 arms x 2 seeds: trials that ended, and others with their calls."""
     mask = np.zeros((2, 2), bool)

@@ -90,7 +90,9 @@ class Memory(NamedTuple):
             )
 
 
-def predict_memory(program: Program, seeds: int, table: int, devices: Sequence[jax.Device], budget: int, kept: int) -> Memory:
+def predict_memory(
+    program: Program, seeds: int, table: int, devices: Sequence[jax.Device], budget: int, kept: int
+) -> Memory:
     """Returns what a program will hold, on as many devices as have room for a chunk each.
 
     Args:
