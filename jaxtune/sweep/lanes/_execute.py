@@ -85,9 +85,11 @@ def run_program(
             advance(live[-1])
         saves = saving is not None and saving.due
         if saves:
-            for chunk, state, turn in waiting:
-                if state is not None:  # it has been resumed, and waits for its turn
-                    standing.note(chunk, turn, state)
+            idle = [(chunk, turn, state) for chunk, state, turn in waiting if state is not None]  # resumed, and wait
+            begun = [*(running.which for running in live), *(chunk for chunk, *_ in idle)]
+            standing.make_room(sum(int(chunk.real.sum()) for chunk in begun))
+            for stood in idle:
+                standing.note(*stood)
         elif feeder is not None:
             for running in live:
                 if running.may_go_ahead(turns):

@@ -44,22 +44,32 @@ class Standing:
 
     def __init__(self, program: Program, experiment: Experiment, table: Table):
         self._program, self._experiment, self._table = program, experiment, table
-        self._noted: list[tuple[list[Trial], int, list[np.ndarray]]] = []
+        self._room = 0
+        self._trials: list[tuple[int, int, int]] = []
+        self._leaves: list[np.ndarray] = []
+
+    def make_room(self, trials: int) -> None:
+        """Says of how many trials the states will be noted, at most, until they are taken."""
+        self._room = trials
 
     def note(self, which: Chunk, turn: int, state: PyTree) -> None:
-        """Takes the states of a chunk's trials after a number of calls."""
-        lanes = list(which.lanes())
-        rows, columns = zip(*(place for _, place in lanes), strict=True)
+        """Takes the states of a chunk's trials after a number of calls: copies them, for the next call takes their place."""
+        lanes, start = list(which.lanes()), len(self._trials)
+        place = tuple(zip(*(place for _, place in lanes), strict=True))
         leaves = jax.tree.leaves(jax.device_get(jax.tree.map(without_keys, state)))
-        self._noted.append(([trial for trial, _ in lanes], turn, [leaf[rows, columns] for leaf in leaves]))
+        if not start:
+            self._leaves = [np.empty((self._room, *leaf.shape[2:]), leaf.dtype) for leaf in leaves]
+        for to, leaf in zip(self._leaves, leaves, strict=True):
+            to[start : start + len(lanes)] = leaf[place]
+        self._trials += [(*trial, turn) for trial, _ in lanes]
 
     def take(self, record: Record) -> PyTree:
         """Returns all that was noted since the last time but for trials that have ended, and a copy of the record."""
-        noted, self._noted = self._noted, []
-        trials = np.array([(*trial, turn) for group, turn, _ in noted for trial in group], np.int64).reshape(-1, 3)
+        trials = np.array(self._trials, np.int64).reshape(-1, 3)
         going = ~record.ended[trials[:, 0], trials[:, 1]]
-        leaves = zip(*(leaves for *_, leaves in noted), strict=True)
-        state = {str(i): np.concatenate(parts)[going] for i, parts in enumerate(leaves)}
+        which: Any = slice(len(trials)) if going.all() else np.flatnonzero(going)  # a view, or a copy
+        state = {str(i): leaf[which] for i, leaf in enumerate(self._leaves)}
+        self._trials, self._leaves = [], []
         return {
             "shape": np.array(self._program.shape),
             "record": record.taken(),
