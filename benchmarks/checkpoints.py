@@ -1,6 +1,6 @@
 """What checkpoints cost: a run in a folder that is saved every five seconds, next to one that is never saved, in alternating pairs.
 
-    python benchmarks/checkpoints.py [--every 5] [--arms 32] [--steps 1000] [--pairs 5] [--quick] [--json FILE]
+    python benchmarks/checkpoints.py [--every 5] [--arms 32] [--steps 600] [--pairs 12] [--quick] [--json FILE]
 
 An MLP (64-128-128-10) with batch norm, an average of weights, early stopping (whose best parameters are a third copy of
 them) and AdamW on digits, batch 64, 8 seeds of each arm, twenty evaluations. Times are those of `jt.run` from end to end but
@@ -40,13 +40,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--every", type=float, default=5.0, help="seconds between checkpoints, 5 by default")
     parser.add_argument("--arms", type=int, help="32 by default")
-    parser.add_argument("--steps", type=int, help="updates of each trial, 1000 by default")
-    parser.add_argument("--pairs", type=int, help="5 by default")
+    parser.add_argument("--steps", type=int, help="updates of each trial, 600 by default")
+    parser.add_argument("--pairs", type=int, help="12 by default")
     parser.add_argument("--quick", action="store_true", help="a tiny version, to see that it works")
     parser.add_argument("--json")
     given = parser.parse_args()
-    arms, steps = given.arms or (2 if given.quick else 32), given.steps or (40 if given.quick else 1000)
-    pairs, every = given.pairs or (2 if given.quick else 5), 0.0 if given.quick else given.every
+    arms, steps = given.arms or (2 if given.quick else 32), given.steps or (40 if given.quick else 600)
+    pairs, every = given.pairs or (2 if given.quick else 12), 0.0 if given.quick else given.every
     space = jt.grid(lr=np.geomspace(1e-4, 1e-2, arms).tolist())
     data = jt.data.load("digits")
     experiment = jt.Experiment(recipe, space, data, steps=steps, seeds=SEEDS, eval_every=steps // EVALUATIONS)

@@ -76,9 +76,9 @@ def test_what_waits_and_what_is_held():
 
 def test_of_many_chunks_few_are_held_however_much_memory_there_is():
     memory = Memory(chunk=10, work=100, data=1000, shared=0, kept=7, budget=GIB, chunks=64, devices=2)
-    assert memory.at_once == 64
-    assert memory._replace(chunks=1000).at_once == 64 and not memory._replace(chunks=1000).short
-    assert memory._replace(chunks=1000, devices=8).at_once == 256
+    assert memory.at_once == 32
+    assert memory._replace(chunks=1000).at_once == 32 and not memory._replace(chunks=1000).short
+    assert memory._replace(chunks=1000, devices=8).at_once == 128
 
 
 @pytest.mark.parametrize(("recipe", "axes"), [(wide, {}), (cnn, {"dropout": [0.5]})])
