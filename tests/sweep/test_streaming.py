@@ -12,6 +12,7 @@ from problems import OFF, batch_norm, digits, linear
 
 import jaxtune as jt
 from jaxtune.data.batches import _feed
+from jaxtune.sweep.lanes import _execute
 
 DATA = digits()
 
@@ -75,6 +76,24 @@ def test_pieces_devices_and_memory_change_no_bit(monkeypatch):
             assert_same_bits(other.dataset[name].values, whole.dataset[name].values)
         point = dict(lr=0.1, dropout=0.5, seed=3)
         assert_same_bits(other.variables(**point), whole.variables(**point))
+
+
+def test_a_call_is_dispatched_ahead_but_where_an_evaluation_ends_the_one_under_way(monkeypatch):
+    monkeypatch.setattr(_feed, "_PIECE", 1)  # a call for each update
+    happened = []
+    for name in ("advance", "fetch"):
+
+        def noted(self, *args, name=name, whole=getattr(_execute._RunningChunk, name)):
+            turn = self.turn - (self.n_pending if name == "fetch" else 0)
+            happened.append((name, turn))
+            return whole(self, *args)
+
+        monkeypatch.setattr(_execute._RunningChunk, name, noted)
+    jt.run(experiment(seeds=1, lr=[0.1]))
+    for turn in range(9):  # evaluations come after updates 4, 8 and 10
+        ahead = happened.index(("advance", turn + 1)) < happened.index(("fetch", turn))
+        assert ahead == (turn + 1 not in (4, 8))
+    assert len(happened) == 20
 
 
 def test_any_source_gives_the_same():
