@@ -125,7 +125,7 @@ def _train_one(
             outcome = run_program(
                 program, experiment, compiled, ends, variables, counting, at_once, stood, page, notes.share
             )
-            facts = {"trials": n, "at_once": at_once, "segments": outcome.segments}
+            facts = {"trials": n, "devices": used, "at_once": at_once, "segments": outcome.segments}
             notes.log("trained", static=program.static, **facts, seconds=time.perf_counter() - began)
             return outcome
         except (jax.errors.JaxRuntimeError, MemoryError) as error:

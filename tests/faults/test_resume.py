@@ -208,6 +208,8 @@ def disk(tmp_path):
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # what Orbax leaves behind
 @pytest.mark.parametrize("when", ["it begins", "it is resumed", "it ends"])
 def test_a_disk_that_is_full(disk, monkeypatch, undisturbed, when):
     out, ballast = disk / "run", disk / "ballast"

@@ -32,8 +32,9 @@ def test_counts_trials_lanes_bytes_and_flops():
     assert program.state_bytes == 4 * (4 * weights + 1 + 3 + 5) + 4 + 4 + 1 + 1
     assert plan.data_bytes == (64 + 48 + 48) * (64 * 4 + 4)
     memory = program.memory
-    assert (memory.chunk, memory.data, memory.kept) == (4 * program.state_bytes, plan.data_bytes, 18 * 4 * weights)
-    assert plan.bytes == 6 * memory.chunk + 2 * (memory.data + memory.work) + memory.kept
+    assert (memory.chunk, memory.kept) == (4 * program.state_bytes, 18 * 4 * weights)
+    assert (memory.shared, memory.data) == (plan.data_bytes, 0)  # the devices of a CPU share it
+    assert plan.bytes == 6 * memory.chunk + memory.shared + 2 * memory.work + memory.kept
     text = str(plan)
     assert "6 arms x 3 seeds = 18 trials of 100 updates" in text and "75%" in text and "4 x 1" in text
 
