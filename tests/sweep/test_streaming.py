@@ -80,15 +80,18 @@ def test_pieces_devices_and_memory_change_no_bit(monkeypatch):
 
 def test_a_call_is_dispatched_ahead_but_where_an_evaluation_ends_the_one_under_way(monkeypatch):
     monkeypatch.setattr(_feed, "_PIECE", 1)  # a call for each update
-    happened = []
-    for name in ("advance", "fetch"):
+    happened, advance, fetch = [], _execute._RunningChunk.advance, _execute._RunningChunk.fetch
 
-        def noted(self, *args, name=name, whole=getattr(_execute._RunningChunk, name)):
-            turn = self.turn - (self.n_pending if name == "fetch" else 0)
-            happened.append((name, turn))
-            return whole(self, *args)
+    def advanced(self, *args):
+        happened.append(("advance", self.turn))
+        advance(self, *args)
 
-        monkeypatch.setattr(_execute._RunningChunk, name, noted)
+    def fetched(self):
+        happened.append(("fetch", self.turn - self.n_pending))
+        return fetch(self)
+
+    monkeypatch.setattr(_execute._RunningChunk, "advance", advanced)
+    monkeypatch.setattr(_execute._RunningChunk, "fetch", fetched)
     jt.run(experiment(seeds=1, lr=[0.1]))
     for turn in range(9):  # evaluations come after updates 4, 8 and 10
         ahead = happened.index(("advance", turn + 1)) < happened.index(("fetch", turn))
