@@ -4,7 +4,8 @@
 
 A float32 array of images of 28x28 lies in a file and is mapped into memory. An MLP (784-128-128-10) with batches of 64 trains as 2
 learning rates x 4 seeds, each time in a process of its own: with the data held on the devices, and with a quarter of the
-data's size as `memory=`, so that jaxtune streams it. A third process streams a quarter of the data with the same memory: if
+data's size as `memory=`, so that jaxtune streams it (of much smaller data a quarter has room for one device alone, and would be
+compared with two). A third process streams a quarter of the data with the same memory: if
 memory grew with the data, it would show.
 
 The time is that of `--steps` updates in the middle of a run: the difference between a run of that many more and one of few,

@@ -15,7 +15,7 @@ NAME = ".lock"
 def locked(folder: Path) -> Iterator[None]:
     """Holds the lock of a folder, which is made if there is none. The system drops it when the process ends, however it does.
 
-    Where the system has no such locks (Windows), nothing is held; nor where the file system has none, of which it warns.
+    Where the system has no such locks (Windows), nothing is held; nor where the file system gives none, of which it warns.
 
     Raises:
       ValueError: another process holds it, or the folder cannot be written to.
@@ -36,17 +36,26 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = file.exists() and os.path.samestat(os.fstat(handle), file.stat())
+            free = True
         except BlockingIOError:
-            mine = False
+            free = False
         except OSError as error:
-            what = f"the file system of {str(folder)!r} has no locks ({error})"
-            warnings.warn(f"{what}; see to it that only one run is at work there", RuntimeWarning, stacklevel=2)
-            mine = True
-        if not mine:  # or its holder has just ended and removed the file, and the next one may have made another
+            free = True
+            what = f"the file system gives no lock on {str(folder)!r} ({error})"
+            warnings.warn(f"{what}; see to it that only one run is at work there", RuntimeWarning, stacklevel=3)
+        # Its holder may just have ended and removed the file, and the next one have made another.
+        if not free or not _is(handle, file):
             message = f"`out` is {str(folder)!r}, where another process is at work"
             raise RunFolderError(f"{message}. Wait for it, or name another folder.")
         yield
         file.unlink(missing_ok=True)
     finally:
         os.close(handle)
+
+
+def _is(handle: int, file: Path) -> bool:
+    """Returns whether an open file is the one that a path names now."""
+    try:
+        return os.path.samestat(os.fstat(handle), file.stat())
+    except FileNotFoundError:
+        return False

@@ -63,7 +63,7 @@ class Plan:
       steps: updates per trial.
       eval_every: updates between evaluations.
       devices: names of the devices.
-      data_bytes: bytes of the data on each device, without what is streamed.
+      data_bytes: bytes of the data on each device, which those of a CPU share, without what is streamed.
       streamed_examples: number of training examples that are streamed, 0 if they are on the devices.
       duplicates: arms that repeat another arm, by its number.
     """

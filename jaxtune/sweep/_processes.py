@@ -39,7 +39,7 @@ class Processes:
         return self.index, self.count
 
     def least(self, value: int) -> int:
-        """Returns the smallest of the values that they have, for all to decide alike."""
+        """Returns the smallest of the values that the processes have, for all to decide alike."""
         if self.count == 1:
             return value
         name = f"jaxtune {next(_meetings)}"

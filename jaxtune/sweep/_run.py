@@ -60,8 +60,8 @@ def run(
         some shapes, and takes the fastest; a folder remembers which that was.
       convolution: `"patches"` computes convolutions as patches times a matrix, the default on CPUs; `"native"` by XLA's
         own operation, the default elsewhere.
-      memory: bytes that the run may hold, what is compiled apart; None is half of what is free, where several processes run
-        together half of the least. It decides how many trials run at once, which
+      memory: bytes that the run may hold, apart from what is compiled; None is half of what is free, and where several
+        processes run together, of what the one with the least has free. It decides how many trials run at once, which
         changes no bit, and whether training examples are streamed: they are where the data takes more than a quarter of
         it, so that all trials see the same batches, and a warning says so; see `jt.data.Stream`.
       devices: where to run; None takes all devices of JAX's default backend. On CPUs it changes no bit.

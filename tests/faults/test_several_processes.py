@@ -177,7 +177,7 @@ def test_what_several_processes_cannot_do_is_refused(monkeypatch, tmp_path):
         jt.run(job.experiment(), out=tmp_path / "run", chunk="measure")
 
 
-def test_all_processes_take_the_least_memory_that_one_of_them_has(monkeypatch):
+def test_all_processes_take_the_least_memory_that_one_of_them_has(monkeypatch, tmp_path):
     from jaxtune.sweep import _processes
 
     said = {"1": "300", "2": "500"}
@@ -186,6 +186,8 @@ def test_all_processes_take_the_least_memory_that_one_of_them_has(monkeypatch):
     monkeypatch.setattr(_processes, "wait_for_all", lambda topic: None)
     monkeypatch.setattr(_processes, "heard", lambda topic: dict(said))
     assert [_processes.Processes().least(n) for n in (400, 200)] == [300, 200]
+    with pytest.raises(ValueError, match="`memory` is '300 B'"):
+        jt.run(job.experiment(), out=tmp_path / "run")
 
 
 def account(ended, going, value):

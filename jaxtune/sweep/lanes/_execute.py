@@ -2,7 +2,7 @@
 
 Every device runs the same single-device program, dispatched from one thread; so the bits of a trial do not depend on
 how many devices there are. JAX dispatches asynchronously: while the host reads one chunk's metrics the devices are at
-work on others. A chunk that has ended makes room for one that waits; of chunks that have lost lanes, the lanes are
+work on others, and of a streamed call on the next one. A chunk that has ended makes room for one that waits; of chunks that have lost lanes, the lanes are
 packed into fewer.
 """
 
@@ -94,7 +94,6 @@ def run_program(
             for running in live:
                 if running.may_go_ahead(turns):
                     advance(running)
-            feeder.forget([running.turn - 1 for running in live])
         going, live, partial, held, ending = live, [], [], [], []
         for running in going:
             for _ in range(running.n_pending if saves else 1):

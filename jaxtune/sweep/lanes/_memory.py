@@ -17,7 +17,7 @@ _SHARE = 0.5
 _MOST = 16
 """Chunks under way per device: enough to keep it busy while the host reads results, and to pack lanes where others stop.
 
-More would only hold memory, and make checkpoints larger. With half as many, lanes that stop early cost a tenth of the calls.
+More would only hold memory, and make checkpoints larger. With half as many, trials that stop early take a tenth more calls.
 """
 
 _PIECES = 3
