@@ -10,12 +10,11 @@ import numpy as np
 
 from jaxtune._types import PyTree
 
-_ZEROS, _COPIES = 2**26, 64
-"""Bytes of zeros that a tree may always have, and those that it may have for each byte that is none."""
-
-
 _INLINE = 1024
 """Bytes up to which Orbax's storage keeps an array in its index, which is compressed; larger ones are not."""
+
+_FORM = {"use_compression": False, "use_zarr3": True}
+"""How arrays are stored: weights hardly compress, and Zarr 3 takes a third of the processor's time that Zarr 2 takes."""
 
 
 def save(path: Path, tree: PyTree) -> list[dict[str, Any]]:
@@ -132,16 +131,14 @@ def _checkpointer() -> Any:
     import orbax.checkpoint as ocp
 
     if jax.process_count() == 1:
-        return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_compression=False))
+        return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(**_FORM))
     me, kinds = jax.process_index(), ocp.type_handlers
     alone = ocp.options.MultiprocessingOptions(me, {me}, f"jaxtune{me}")
     own = kinds.ArrayHandler(
         primary_host=None, replica_id=None, use_replica_parallel=False, enable_write_sharding_file=False
     )
     registry = kinds.create_type_handler_registry((jax.Array, own), (np.ndarray, kinds.NumpyHandler()))
-    handler = ocp.PyTreeCheckpointHandler(
-        use_compression=False, multiprocessing_options=alone, type_handler_registry=registry
-    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone, type_handler_registry=registry, **_FORM)
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
@@ -172,8 +169,9 @@ def _bytes(leaf: dict[str, Any]) -> int:
 
 
 def _digest(array: np.ndarray) -> str:
-    whole = np.ascontiguousarray(array)
-    return hashlib.sha256(f"{whole.dtype} {array.shape}".encode() + whole.tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{array.dtype} {array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)  # which copies nothing
+    return digest.hexdigest()
 
 
 def _key(entry: Any) -> str | int:

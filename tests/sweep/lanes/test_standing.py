@@ -28,12 +28,14 @@ def test_every_trial_that_goes_on_is_noted_with_its_own_state(shape):
         for chunk in chunks:
             name = 100 * turn + 10 * chunk.arms + chunk.seeds[:, None]
             state = {"w": jnp.stack([name, -name], -1), "key": jax.vmap(jax.vmap(jax.random.key))(name)}
+            state["empty"] = jnp.zeros((*name.shape, 0))
             standing.note(chunk, turn, state)
         taken = standing.take(types.SimpleNamespace(ended=mask, taken=dict))
         arms, seeds, turns = taken["trials"].T
         assert sorted(taken["trials"][:, :2].tolist()) == np.argwhere(~mask).tolist() and (turns == turn).all()
         name = 100 * turn + 10 * arms + seeds
-        keys, weights = taken["state"]["0"], taken["state"]["1"]
+        keys, weights = taken["state"]["1"], taken["state"]["2"]
+        assert taken["state"]["0"].shape == (len(turns), 0)
         np.testing.assert_array_equal(weights, np.stack([name, -name], -1))
         np.testing.assert_array_equal(keys, jax.random.key_data(jax.vmap(jax.random.key)(name)))
     assert len(standing.take(types.SimpleNamespace(ended=mask, taken=dict))["trials"]) == 0
