@@ -27,7 +27,7 @@ class Saving(Protocol):
         """Whether it wants to."""
 
     def save(self, tree: PyTree) -> None:
-        """Takes where the program stands, a tree of arrays that nobody changes until it has taken the one after it."""
+        """Takes where the program stands, a tree of arrays that nobody changes any more."""
 
     def close(self, tree: PyTree) -> None:
         """Takes how it has ended, in the same form."""
@@ -46,21 +46,18 @@ class Standing:
         self._program, self._experiment, self._table = program, experiment, table
         self._room = 0
         self._trials: list[tuple[int, int, int]] = []
-        # Room is made once, and for two: what was taken last may be on its way to the disk, and a new attempt goes on from it.
         self._leaves: list[np.ndarray] = []
-        self._others: list[np.ndarray] = []
 
     def make_room(self, trials: int) -> None:
         """Says of how many trials the states will be noted, at most, until they are taken."""
         self._room = trials
-        self._leaves, self._others = self._others, self._leaves
 
     def note(self, which: Chunk, turn: int, state: PyTree) -> None:
         """Takes the states of a chunk's trials after a number of calls: copies them, for the next call takes their place."""
         lanes, start = list(which.lanes()), len(self._trials)
         rows = np.ravel_multi_index(np.transpose([place for _, place in lanes]), which.real.shape)
         leaves = jax.tree.leaves(jax.device_get(jax.tree.map(without_keys, state)))
-        if not self._leaves or len(self._leaves[0]) < self._room:
+        if not start:
             self._leaves = [np.empty((self._room, *leaf.shape[2:]), leaf.dtype) for leaf in leaves]
         for to, leaf in zip(self._leaves, leaves, strict=True):
             flat = leaf.reshape(which.real.size, *leaf.shape[2:])
@@ -68,16 +65,12 @@ class Standing:
         self._trials += [(*trial, turn) for trial, _ in lanes]
 
     def take(self, record: Record) -> PyTree:
-        """Returns all that was noted since the last time but for trials that have ended, and a copy of the record.
-
-        It is changed when room is made the second time after this.
-        """
+        """Returns all that was noted since the last time but for trials that have ended, and a copy of the record."""
         trials = np.array(self._trials, np.int64).reshape(-1, 3)
         going = ~record.ended[trials[:, 0], trials[:, 1]]
-        whole = bool(len(trials)) and bool(going.all())
-        which: Any = slice(len(trials)) if whole else np.flatnonzero(going)  # a view, or a copy
+        which: Any = slice(len(trials)) if going.all() else np.flatnonzero(going)  # a view, or a copy
         state = {str(i): leaf[which] for i, leaf in enumerate(self._leaves)}
-        self._trials = []
+        self._trials, self._leaves = [], []
         return {
             "shape": np.array(self._program.shape),
             "record": record.taken(),
