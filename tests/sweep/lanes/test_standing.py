@@ -14,6 +14,19 @@ from jaxtune.sweep.programs._chunks import pack
 ARMS, SEEDS = 5, 3
 
 
+def test_what_was_taken_stays_as_it_is_while_more_is_noted():
+    program = types.SimpleNamespace(shape=ChunkShape(2, 1))
+    standing = Standing(program, None, None)
+    (chunk,) = pack([(0, 0), (1, 0)], program.shape)
+    taken = []
+    for turn in range(3):
+        standing.make_room(2)
+        standing.note(chunk, turn, {"w": jnp.full((1, 2), turn)})
+        ended = types.SimpleNamespace(ended=np.zeros((ARMS, SEEDS), bool), taken=dict)
+        taken.append(standing.take(ended)["state"]["0"])
+    np.testing.assert_array_equal(taken, [[0, 0], [1, 1], [2, 2]])
+
+
 @pytest.mark.parametrize("shape", [(4, 1), (2, 2), (1, 1)])
 def test_every_trial_that_goes_on_is_noted_with_its_own_state(shape):
     program = types.SimpleNamespace(shape=ChunkShape(*shape))
