@@ -127,19 +127,20 @@ def heard(topic: str) -> dict[str, str]:
 
 
 def _checkpointer() -> Any:
-    """Returns what writes and reads trees, uncompressed, and without waiting for other processes."""
+    """Returns what writes and reads trees, uncompressed, without copies, and without waiting for other processes."""
     import orbax.checkpoint as ocp
 
-    if jax.process_count() == 1:
-        return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(**_FORM))
-    me, kinds = jax.process_index(), ocp.type_handlers
-    alone = ocp.options.MultiprocessingOptions(me, {me}, f"jaxtune{me}")
-    own = kinds.ArrayHandler(
-        primary_host=None, replica_id=None, use_replica_parallel=False, enable_write_sharding_file=False
-    )
-    registry = kinds.create_type_handler_registry((jax.Array, own), (np.ndarray, kinds.NumpyHandler()))
-    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone, type_handler_registry=registry, **_FORM)
-    return ocp.Checkpointer(handler, multiprocessing_options=alone)
+    kinds, options = ocp.type_handlers, ocp.options.MultiprocessingOptions()
+    numpy, own = kinds.NumpyHandler(deepcopy_host_arrays=False), kinds.ArrayHandler()
+    if jax.process_count() > 1:
+        me = jax.process_index()
+        options = ocp.options.MultiprocessingOptions(me, {me}, f"jaxtune{me}")
+        own = kinds.ArrayHandler(
+            primary_host=None, replica_id=None, use_replica_parallel=False, enable_write_sharding_file=False
+        )
+    registry = kinds.create_type_handler_registry((jax.Array, own), (np.ndarray, numpy))
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=options, type_handler_registry=registry, **_FORM)
+    return ocp.Checkpointer(handler, multiprocessing_options=options)
 
 
 def _as_own(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
