@@ -15,14 +15,15 @@ def beside(folder: Path, name: str) -> Iterator[Path]:
     try:
         yield scratch / name
         for file in [scratch / name, *(scratch / name).rglob("*")]:
-            _flush(file)
+            flush(file)
         os.replace(scratch / name, folder / name)
-        _flush(folder)
+        flush(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Has what was written to a file, or which names a folder holds, reach the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 from jaxtune._errors import RunFolderError
 from jaxtune._types import PyTree
 from jaxtune.checkpoint import _orbax
-from jaxtune.checkpoint._atomic import beside
+from jaxtune.checkpoint._atomic import beside, flush
 
 _KEPT = 2
 _MANIFEST = "manifest.json"
@@ -37,7 +38,9 @@ class Checkpoints:
         Raises:
           OSError: it cannot be written; those before stay.
         """
-        self.path.mkdir(exist_ok=True)
+        if not self.path.is_dir():
+            self.path.mkdir()
+            flush(self.path.parent)
         numbers = self._numbers()
         number = numbers[-1] + 1 if numbers else 0
         with beside(self.path, str(number)) as place:
@@ -60,14 +63,16 @@ class Checkpoints:
                 return self._load(number)
             except MemoryError:
                 raise
-            except PermissionError as error:
-                message = f"checkpoint {number} in {str(self.path)!r} cannot be read: {error}"
-                raise RunFolderError(f"{message}. Allow it, or remove the checkpoint.") from error
             except Exception as error:  # Orbax and its storage raise what comes
+                shown = str(error).splitlines()[0][:200] if str(error) else ""
+                what = f"checkpoint {number} in {str(self.path)!r}"
+                if _is_passing(error):
+                    raise RunFolderError(
+                        f"{what} cannot be read ({type(error).__name__}: {shown}). Mend that, and run again."
+                    ) from error
                 with contextlib.suppress(OSError):  # it counts for nothing, then, when old ones are removed
-                    os.rename(self.path / str(number), self.path / f"{number}.damaged")
-                shown = str(error).splitlines()[0] if str(error) else ""
-                what = f"checkpoint {number} in {str(self.path)!r} is damaged ({type(error).__name__}: {shown[:200]})"
+                    os.rename(self.path / str(number), self.path / f"{number}.damaged-{time.time_ns()}")
+                what += f" is damaged ({type(error).__name__}: {shown})"
                 warnings.warn(f"{what}; the one before it is used, if there is one", RuntimeWarning, stacklevel=2)
         return None
 
@@ -82,6 +87,16 @@ class Checkpoints:
         if not self.path.is_dir():
             return []
         return sorted(int(p.name) for p in self.path.iterdir() if p.name.isdecimal() and p.name == str(int(p.name)))
+
+
+_PASSING = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}
+
+
+def _is_passing(error: Exception) -> bool:
+    """Returns whether an error says nothing of what lies on the disk, but of permissions, limits or a network."""
+    # Orbax's storage has only words for it.
+    said = ("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "UNAVAILABLE", *(f"[OS error {number}:" for number in _PASSING))
+    return getattr(error, "errno", None) in _PASSING or any(words in str(error) for words in said)
 
 
 class Saver:
@@ -120,12 +135,15 @@ class Saver:
 
         Raises:
           ValueError: it could not be.
+          MemoryError: there was no room to do so.
         """
         writing, self._writing = self._writing, None
         if writing is None:
             return
         try:
             writing.result()
+        except MemoryError:
+            raise
         except Exception as error:  # Orbax and its storage raise what comes
             message = f"a checkpoint cannot be written to {str(self._checkpoints.path)!r}: {error}. Those before it are as they were."
             raise RunFolderError(

@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +33,7 @@ from jaxtune.checkpoint._checkpoints import Checkpoints
 from jaxtune.checkpoint._fingerprint import differences
 from jaxtune.checkpoint._lock import NAME as LOCK, locked
 
-FORMAT = 2
+FORMAT = 3
 _OWN = ("run.json", "results.nc", "variables", "checkpoints", "log.jsonl")
 
 
@@ -182,22 +182,51 @@ class RunFolder:
             self._write_record({**self.record(), **changes})
 
     def clear(self) -> None:
-        """Removes what a killed process has left half-written.
+        """Removes what a killed process has left: half-written files, and checkpoints of a run that has finished.
 
         Raises:
           ValueError: it cannot be written to.
         """
         with self._writing():
-            self._checkpoints.mkdir(exist_ok=True)
             for target in self._left_over():
                 shutil.rmtree(target, ignore_errors=True)
+            if self.record()["finished"]:
+                shutil.rmtree(self._checkpoints, ignore_errors=True)
+            else:
+                self._checkpoints.mkdir(exist_ok=True)
+
+    def tidy(self) -> None:
+        """Removes what a process has left that was killed as a run had just finished, unless another is at work there."""
+        if self._checkpoints.is_dir():
+            with contextlib.suppress(JaxtuneError), self.locked():
+                self.clear()
+
+    @property
+    def processes(self) -> set[int]:
+        """The numbers of processes that have a folder for checkpoints."""
+        places = self._checkpoints.iterdir() if self._checkpoints.is_dir() else []
+        return {int(place.name) for place in places if place.name.isdecimal()}
 
     def stood(self) -> dict[int, PyTree]:
         """Returns the newest checkpoint that is whole of each process that has one, by their numbers."""
-        places = self._checkpoints.iterdir() if self._checkpoints.is_dir() else []
-        numbers = sorted(int(place.name) for place in places if place.name.isdecimal())
-        found = {number: self.checkpoints(number).newest() for number in numbers}
+        found = {number: self.checkpoints(number).newest() for number in sorted(self.processes)}
         return {number: tree for number, tree in found.items() if tree is not None}
+
+    def deal_out(self, trees: Mapping[int, PyTree], processes: Collection[int]) -> None:
+        """Saves checkpoints of processes, and removes what others than these have saved.
+
+        Args:
+          trees: the checkpoints, by the numbers of processes.
+          processes: the numbers of those that there are.
+
+        Raises:
+          ValueError: it cannot be written to.
+        """
+        with self._writing():
+            for number, tree in trees.items():
+                self.checkpoints(number).save(tree)
+            for number in self.processes - set(processes):
+                shutil.rmtree(self.checkpoints(number).path, ignore_errors=True)
 
     def _left_over(self) -> list[Path]:
         scratch = [path for name in _OWN for path in self.path.glob(f".{name}-*")]
@@ -250,7 +279,8 @@ class RunFolder:
                 except Exception as error:  # Orbax and its storage raise what comes
                     shown = str(error).splitlines()[0][:200] if str(error) else ""
                     what = f"{str(place)!r} is missing or damaged ({type(error).__name__}: {shown})"
-                    raise RunFolderError(f"{what}. Run the experiment again with force=True.") from error
+                    cure = "Load the run again if it has been extended or replaced meanwhile, or else train it again with force=True."
+                    raise RunFolderError(f"{what}. {cure}") from error
 
             return read
 
@@ -262,7 +292,7 @@ class RunFolder:
             for leaves, trials in described:
                 if min(map(min, trials), default=0) < 0 or any(d["shape"][:1] != (len(trials),) for d in leaves):
                     raise ValueError("rows and trials do not agree")
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
             raise self._unreadable() from error
         return [(reader(i, leaves), trials) for i, (leaves, trials) in enumerate(described)]
 

@@ -76,11 +76,7 @@ def load(path: Path, described: list[dict[str, Any]], like: PyTree | None) -> Py
         as_numpy = {i: ocp.RestoreArgs(restore_type=np.ndarray) for i in wanted}
         with _checkpointer() as reader:
             # What storage says of itself has to agree, before it takes the memory that it asks for.
-            found = reader.metadata(path).item_metadata
-            if {i: (tuple(m.shape), str(m.dtype)) for i, m in dict(found).items()} != {
-                i: (a.shape, str(a.dtype)) for i, a in wanted.items()
-            }:
-                raise ValueError("its arrays have other shapes than were written")
+            _check_stored(dict(reader.metadata(path).item_metadata), wanted)
             for i, array in reader.restore(path, args=ocp.args.PyTreeRestore(wanted, as_numpy)).items():
                 leaves[int(i)] = np.asarray(array)
     for leaf, d in zip(leaves, described, strict=True):
@@ -99,16 +95,17 @@ def load(path: Path, described: list[dict[str, Any]], like: PyTree | None) -> Py
     return root
 
 
-_PATIENCE = 30 * 24 * 3600
-"""Seconds that processes wait for each other; one that has died ends the others much sooner."""
-
-
-def wait_for_all(name: str) -> None:
-    """Waits until all processes of JAX's runtime have come here; a name may be used once."""
-    from orbax.checkpoint import multihost
-
-    if jax.process_count() > 1:
-        multihost.sync_global_processes(name, timeout=_PATIENCE, processes=set(range(jax.process_count())))
+def _check_stored(found: dict[str, Any], wanted: dict[str, np.ndarray]) -> None:
+    """Refuses arrays that are not stored as `save` does: with other shapes, compressed, or in chunks larger than they are."""
+    if {i: (tuple(m.shape), str(m.dtype)) for i, m in found.items()} != {
+        i: (a.shape, str(a.dtype)) for i, a in wanted.items()
+    }:
+        raise ValueError("its arrays have other shapes than were written")
+    for stored in found.values():
+        zarr = getattr(stored.storage, "zarr_metadata", None)  # which older versions of Orbax do not tell
+        chunks = {tuple(stored.storage.chunk_shape), tuple(stored.shape if zarr is None else zarr.chunk_shape)}
+        if chunks != {tuple(stored.shape)} or (zarr is not None and zarr.compression is not None):
+            raise ValueError("its arrays are compressed, or in other chunks than were written")
 
 
 def tell_all(topic: str, name: str, text: str) -> None:

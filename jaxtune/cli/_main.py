@@ -80,7 +80,9 @@ def script(
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="a folder for the run and its figures")
     parser.add_argument("--quick", action="store_true", help="a tenth of the steps with two seeds")
-    parser.add_argument("--force", action="store_true", help="replace another run that the folder holds")
+    parser.add_argument(
+        "--force", action="store_true", help="replace a run that the folder holds, an unfinished one too"
+    )
     several = parser.add_argument_group("several processes, all started with the same command and --out")
     several.add_argument("--distributed", action="store_true", help="join those of a SLURM job, a TPU pod or Open MPI")
     several.add_argument(
@@ -198,7 +200,8 @@ def _guarded(action: Callable[[], None], given: argparse.Namespace) -> int:
         print(f"jaxtune: {error}".replace("force=True", "--force"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        saved = "" if given.out is None else ". The same command goes on from where it was saved"
+        same = "The same command without --force" if given.force else "The same command"
+        saved = "" if given.out is None else f". {same} goes on from where it was saved"
         print(f"jaxtune: interrupted{saved}.", file=sys.stderr)
         return INTERRUPTED
     except Exception:

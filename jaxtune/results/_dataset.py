@@ -80,21 +80,28 @@ def read_dataset(path: Path) -> "xr.Dataset":
 
 
 def _check_size(path: Path) -> None:
-    """Refuses a file that would take far more memory than it has bytes: nothing is compressed, and opening it would take it."""
+    """Refuses a file that would take far more memory than it has bytes, or that leads to others.
+
+    Nothing in it is compressed, linked or kept elsewhere, and opening it would follow that.
+    """
     import h5py
 
     lies = path.stat().st_size
-
-    def check(name: str, item: Any) -> None:
-        if not isinstance(item, h5py.Dataset):
-            return
-        count = math.prod(item.shape or ())
-        if count * item.dtype.itemsize > lies:
-            raise ValueError(f"{count * item.dtype.itemsize} bytes of {name} are said to lie in {lies}")
-        if h5py.check_string_dtype(item.dtype) and item.ndim:  # each takes the room of the longest, 4 bytes a character
-            longest = max((len(text) for row in item for text in np.atleast_1d(row).reshape(-1)), default=0)
-            if 4 * count * longest > max(_ROOM, 16 * lies):
-                raise ValueError(f"the texts of {name} would take {4 * count * longest} bytes")
-
     with h5py.File(path) as file:
-        file.visititems(check)
+        for name in file:
+            if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"{name} is a link")
+            item = file[name]
+            if isinstance(item, h5py.Group) or (isinstance(item, h5py.Dataset) and (item.external or item.is_virtual)):
+                raise ValueError(f"{name} is a group, or kept in other files")
+            if not isinstance(item, h5py.Dataset):
+                continue
+            count = math.prod(item.shape or ())
+            if count * item.dtype.itemsize > lies:
+                raise ValueError(f"{count * item.dtype.itemsize} bytes of {name} are said to lie in {lies}")
+            if (
+                h5py.check_string_dtype(item.dtype) and item.ndim
+            ):  # each takes the room of the longest, 4 bytes a character
+                longest = max((len(text) for row in item for text in np.atleast_1d(row).reshape(-1)), default=0)
+                if 4 * count * longest > max(_ROOM, 16 * lies):
+                    raise ValueError(f"the texts of {name} would take {4 * count * longest} bytes")

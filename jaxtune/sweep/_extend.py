@@ -88,6 +88,8 @@ def standing_of(folder: RunFolder, experiment: Experiment, built: Built, places:
         record = Record(program, n_seeds, n_evaluations, variables)
         into = np.ix_(list(arms.values()), places.seeds)
         record.fill(into, {str(name): _by_arm(dataset, v)[list(arms)] for name, v in dataset.data_vars.items()})
+        if not record.ended.any():  # a program that has failed is as good as new
+            continue
         for read, trials in stored:
             if trials and trials[0][0] in arms:  # those of one program lie together
                 there = [(arms[arm], places.seeds[seed]) for arm, seed in trials]

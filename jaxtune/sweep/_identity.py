@@ -64,8 +64,9 @@ def _examples(experiment: Experiment, built: Built) -> Any:
 
 def _exactly(value: Any) -> str:
     """Returns a value as text with all digits of every number, which the text of an array leaves out."""
-    leaves = jax.tree.leaves(value)
-    return repr(value) if leaves == [value] else repr([np.asarray(leaf).tolist() for leaf in leaves])
+    if isinstance(value, (bool, int, float, str)):
+        return repr(value)
+    return repr([np.asarray(leaf).tolist() for leaf in jax.tree.leaves(value)])
 
 
 def recorded_layout(fingerprint: Mapping[str, Any]) -> LayoutOf:

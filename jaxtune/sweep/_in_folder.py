@@ -4,7 +4,7 @@ import contextlib
 import functools as ft
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from jaxtune._errors import InputError, RunFolderError
@@ -18,7 +18,7 @@ from jaxtune.sweep._extend import Places, places_in, standing_of
 from jaxtune.sweep._gather import Keep, gather, kept_variables
 from jaxtune.sweep._identity import fingerprint
 from jaxtune.sweep._interrupt import Interrupt
-from jaxtune.sweep._journal import Journal, failures_in
+from jaxtune.sweep._journal import Journal, deal_out, failures_in, is_complete, standing_in
 from jaxtune.sweep._load import predictor, read_result
 from jaxtune.sweep._processes import Processes
 from jaxtune.sweep._ray import Ray, train_on_ray
@@ -60,19 +60,25 @@ def run_in_folder(
       ValueError: the folder holds something else, or cannot be written to.
       KeyboardInterrupt: the run has been asked to end; it has saved where it stands.
     """
-    us = Processes()
-    with us.stretch():
-        pass  # all have looked into the folder before one of them changes it
-    with contextlib.ExitStack() as held:
+    with Interrupt() as interrupt:
+        us = Processes(lambda: interrupt.requested)
         with us.stretch():
-            if us.is_first:
-                held.enter_context(folder.locked())
-                _make_ready(folder, experiment, built, identity, circumstances, keep, force)
-        with us.stretch():
-            found, stood = found_in(folder, identity, keep), folder.stood()
-        if found == "finished":
-            return read_result(folder, experiment, built)
-        return _train(folder, experiment, built, job, keep, save_every, us, cluster, stood)
+            pass  # all have looked into the folder before one of them changes it
+        with contextlib.ExitStack() as held:
+            with us.stretch():
+                if us.is_first:
+                    held.enter_context(folder.locked())
+                    _make_ready(folder, experiment, built, identity, circumstances, keep, force)
+                    _deal_out(folder, built, us, cluster)
+            with us.stretch():
+                found, stood = found_in(folder, identity, keep), folder.checkpoints(us.index).newest()
+            if found == "finished":
+                result = read_result(folder, experiment, built)
+            else:
+                result = _train(folder, experiment, built, job, keep, save_every, us, cluster, stood)
+    if interrupt.requested:
+        raise KeyboardInterrupt
+    return result
 
 
 def _make_ready(
@@ -92,8 +98,16 @@ def _make_ready(
         stood = standing_of(folder, experiment, built, found, keep is not None)
         folder.extend(stood, {"fingerprint": identity, "keep": keep, **circumstances})
         folder.log("extended")
-    if found != "finished":
-        folder.clear()
+    folder.clear()
+
+
+def _deal_out(folder: RunFolder, built: Built, us: Processes, cluster: Ray | None) -> None:
+    """Gives processes, or the tasks of a cluster, what others have saved of the trials that are now theirs."""
+    stay: dict[int, Sequence[Program]] = {i: built.programs for i in range(us.count)}
+    if cluster is not None:
+        stay = {program.number: [program] for program in built.programs}
+    if cluster is not None or us.count > 1 or folder.processes - {0}:
+        deal_out(folder, built.programs, stay)
 
 
 def _train(
@@ -105,7 +119,7 @@ def _train(
     save_every: float,
     us: Processes,
     cluster: Ray | None,
-    stood: Mapping[int, PyTree],
+    stood: PyTree,
 ) -> Result:
     """Returns the result of a run that the folder holds unfinished, or has only begun."""
     began = time.perf_counter()
@@ -117,33 +131,28 @@ def _train(
         if us.is_first:
             folder.log(event, **facts)
 
-    with Interrupt() as interrupt:
-        if stood:
-            log("resumed")
-        saver = Saver(folder.checkpoints(us.index), save_every)
-        journal = Journal(saver, interrupt, stood, us.index)
-        traces: dict[int, str] = {}
-        with us.stretch():
-            try:
-                if cluster is not None:
-                    traces = train_on_ray(cluster, folder, experiment, built, keep is not None, save_every, interrupt)
-                else:
-                    outcomes, failures = job(Notes(journal, log, reshaped if us.count == 1 else None, us.share))
-                if us.count > 1:
-                    journal.end({failure.number: failure.trace for failure in failures})
-            finally:
-                saver.close()
-        with us.stretch():
-            if us.is_first:
-                if us.count > 1 or cluster is not None:
-                    outcomes, failures = _together(folder, experiment, built, keep, saver, interrupt, traces)
-                result = result_of(experiment, built, outcomes, failures, keep, folder)
-                log("finished", seconds=time.perf_counter() - began)
-        if not us.is_first:
-            result = read_result(folder, experiment, built)
-    if interrupt.requested:
-        raise KeyboardInterrupt
-    return result
+    if stood is not None:
+        log("resumed")
+    saver = Saver(folder.checkpoints(us.index), save_every)
+    journal = Journal(saver, us.asked, stood)
+    traces: dict[int, str] = {}
+    with us.stretch():
+        try:
+            if cluster is not None:
+                traces = train_on_ray(cluster, folder, experiment, built, keep is not None, save_every, us.asked)
+            else:
+                outcomes, failures = job(Notes(journal, log, reshaped if us.count == 1 else None, us.share))
+            if us.count > 1:
+                journal.end({failure.number: failure.trace for failure in failures})
+        finally:
+            saver.close()
+    with us.stretch():
+        if us.is_first:
+            if us.count > 1 or cluster is not None:
+                outcomes, failures = _together(folder, experiment, built, keep, traces)
+            result = result_of(experiment, built, outcomes, failures, keep, folder)
+            log("finished", seconds=time.perf_counter() - began)
+    return result if us.is_first else read_result(folder, experiment, built)
 
 
 def _together(
@@ -151,18 +160,16 @@ def _together(
     experiment: Experiment,
     built: Built,
     keep: Keep,
-    saver: Saver,
-    interrupt: Interrupt,
     traces: dict[int, str],
 ) -> tuple[list[tuple[Program, Outcome]], list[Failure]]:
     """Returns the outcomes and failures of all processes, by what they have saved, and the tracebacks of those that could not."""
-    stood = folder.stood()
-    journal, traces = Journal(saver, interrupt, stood, -1), failures_in(stood.values()) | traces
+    saved = folder.stood().values()
+    traces = failures_in(saved) | traces
     outcomes, failures = [], list(built.failures)
     for program in built.programs:
-        page = journal.page(program.number, program.shape)
-        if page.complete:  # a failure that a process noted may be of an earlier launch
-            outcomes.append((program, ended(experiment, built, program, keep is not None, page.stood)))
+        stood = standing_in(saved, program.number, program.shape)
+        if is_complete(stood):  # a failure that a process noted may be of an earlier launch
+            outcomes.append((program, ended(experiment, built, program, keep is not None, stood)))
         elif program.number in traces:
             failures.append(Failure(program.number, program.static, program.arms, traces[program.number]))
         else:

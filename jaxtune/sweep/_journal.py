@@ -1,15 +1,15 @@
 """Where a run stands, program by program, for it to go on from after an interruption."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxtune._types import PyTree
-from jaxtune.checkpoint import Saver
-from jaxtune.sweep._interrupt import Interrupt
+from jaxtune.checkpoint import RunFolder, Saver
 from jaxtune.sweep.lanes._merge import merged
 from jaxtune.sweep.programs._chunks import ChunkShape
+from jaxtune.sweep.programs._programs import Program
 
 
 class Journal:
@@ -17,46 +17,37 @@ class Journal:
 
     Args:
       saver: writes checkpoints.
-      interrupt: says when the run has been asked to end.
-      stood: the checkpoints that an earlier run has left, by the numbers of its processes.
-      index: the number of this process, which replaces that one's checkpoints.
+      asked: says whether the run has been asked to end.
+      stood: the checkpoint that an earlier run has left for this process, or None.
     """
 
-    def __init__(self, saver: Saver, interrupt: Interrupt, stood: Mapping[int, PyTree], index: int):
-        self._saver, self._interrupt = saver, interrupt
-        self._programs: dict[str, Any] = dict(stood[index].get("programs", {})) if index in stood else {}
-        self._others = [part.get("programs", {}) for number, part in stood.items() if number != index]
+    def __init__(self, saver: Saver, asked: Callable[[], bool], stood: PyTree):
+        self._saver, self._asked = saver, asked
+        self._programs: dict[str, Any] = dict((stood or {}).get("programs", {}))
 
     def page(self, number: int, shape: ChunkShape) -> "Page":
         """Returns the page of a program, by its number and the shape of its chunks."""
-        return Page(self, str(number), shape)
-
-    def write(self, name: str, standing: PyTree) -> None:
-        """Has the whole journal saved, with what is new of a program.
-
-        Raises:
-          KeyboardInterrupt: the run has been asked to end, and all is saved.
-        """
-        self._programs[name] = standing
-        self._save()
-        if self._interrupt.requested:
-            self._saver.wait()
-            raise KeyboardInterrupt
+        return Page(self, number, standing_in([{"programs": self._programs}], number, shape))
 
     @property
     def due(self) -> bool:
         """Whether it is time to save, or to end."""
-        return self._interrupt.requested or self._saver.due
+        return self._asked() or self._saver.due
 
-    def stood(self, name: str, shape: ChunkShape) -> PyTree:
-        """Returns where a program with chunks of a shape stood, by what all processes have saved; None if it had not begun."""
-        every = [programs.get(name) for programs in (self._programs, *self._others)]
-        parts = [part for part in every if part is not None and tuple(part["shape"].tolist()) == shape]
-        return merged(parts) if parts else None
+    def note(self, number: int, standing: PyTree) -> None:
+        """Notes what is new of a program; it is saved with the next."""
+        self._programs[str(number)] = standing
 
-    def close(self, name: str, standing: PyTree) -> None:
-        """Notes how a program has ended; it is saved with the next."""
-        self._programs[name] = standing
+    def save(self) -> None:
+        """Has all saved that is noted.
+
+        Raises:
+          KeyboardInterrupt: the run has been asked to end, and all is saved.
+        """
+        self._save()
+        if self._asked():
+            self._saver.wait()
+            raise KeyboardInterrupt
 
     def end(self, failures: dict[int, str]) -> None:
         """Saves how all programs have ended, with the traceback of each that failed, by its number, for another process to read.
@@ -72,34 +63,62 @@ class Journal:
 
 
 class Page:
-    """What the journal holds of one program with chunks of one shape."""
+    """What the journal holds of one program with chunks of one shape.
 
-    def __init__(self, journal: Journal, name: str, shape: ChunkShape):
-        self._journal, self._name, self._shape = journal, name, shape
+    Attributes:
+      stood: where the program stands, None if it has not begun, or had in another shape.
+    """
 
-    @property
-    def stood(self) -> PyTree:
-        """Where the program stood, None if it had not begun, or had in another shape."""
-        return self._journal.stood(self._name, self._shape)
-
-    @property
-    def complete(self) -> bool:
-        """Whether all of its trials had ended."""
-        stood = self.stood
-        return stood is not None and bool(np.all(stood["record"]["ended"]))
-
-    def save(self, tree: PyTree) -> None:
-        """Has saved where the program stands."""
-        self._journal.write(self._name, tree)
-
-    def close(self, tree: PyTree) -> None:
-        """Notes how the program has ended."""
-        self._journal.close(self._name, tree)
+    def __init__(self, journal: Journal, number: int, stood: PyTree):
+        self._journal, self._number, self.stood = journal, number, stood
 
     @property
     def due(self) -> bool:
         """Whether it is time to save."""
         return self._journal.due
+
+    def save(self, tree: PyTree) -> None:
+        """Has saved where the program stands."""
+        self.close(tree)
+        self._journal.save()
+
+    def close(self, tree: PyTree) -> None:
+        """Notes how the program has ended."""
+        self.stood = tree
+        self._journal.note(self._number, tree)
+
+
+def standing_in(stood: Iterable[PyTree], number: int, shape: ChunkShape) -> PyTree:
+    """Returns where a program with chunks of a shape stood, by all that processes have saved; None if it had not begun."""
+    every = [part.get("programs", {}).get(str(number)) for part in stood]
+    parts = [part for part in every if part is not None and tuple(part["shape"].tolist()) == shape]
+    return merged(parts) if parts else None
+
+
+def is_complete(stood: PyTree) -> bool:
+    """Whether all trials of a program had ended where it stood."""
+    return stood is not None and bool(np.all(stood["record"]["ended"]))
+
+
+def deal_out(folder: RunFolder, programs: Sequence[Program], shares: Mapping[int, Sequence[Program]]) -> None:
+    """Gives each process a checkpoint with what earlier runs have left of its programs, however these were spread.
+
+    Else the only checkpoint of a trial might be that of a process which no longer trains it, and would soon save without it.
+
+    Args:
+      folder: the folder of the run.
+      programs: all programs.
+      shares: for the number of each process the programs that it has a share in.
+    """
+    stood = folder.stood()
+    standing = {program.number: standing_in(stood.values(), program.number, program.shape) for program in programs}
+    trees = {}
+    for process, share in shares.items():
+        known = {str(p.number): standing[p.number] for p in share if standing[p.number] is not None}
+        if known:
+            # What else is there stays until all are dealt out.
+            trees[process] = {"programs": {**stood.get(process, {}).get("programs", {}), **known}}
+    folder.deal_out(trees, shares)
 
 
 def failures_in(stood: Iterable[PyTree]) -> dict[int, str]:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import functools as ft
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from jaxtune._errors import InputError, JaxtuneError, RunFolderError
 from jaxtune._tree import size_bytes
 from jaxtune.checkpoint import RunFolder, Saver
 from jaxtune.sweep._experiment import Experiment
-from jaxtune.sweep._interrupt import Interrupt
 from jaxtune.sweep._journal import Journal
 from jaxtune.sweep._train import Notes, train
 from jaxtune.sweep.lanes._memory import memory_budget, predict_memory
@@ -69,7 +68,7 @@ def train_on_ray(
     built: Built,
     variables: bool,
     save_every: float,
-    interrupt: Interrupt,
+    asked: Callable[[], bool],
 ) -> dict[int, str]:
     """Trains all programs of a run, each of which saves how it has ended; returns the tracebacks of those that could not.
 
@@ -80,7 +79,7 @@ def train_on_ray(
       built: its programs.
       variables: whether variables are kept.
       save_every: seconds between the checkpoints of a program.
-      interrupt: says when the run has been asked to end.
+      asked: says whether the run has been asked to end.
 
     Raises:
       ValueError: bad input that only a worker has found.
@@ -88,7 +87,6 @@ def train_on_ray(
     """
     ray = _ray()
     _flag(folder).unlink(missing_ok=True)
-    _deal_out(folder, built)
     experiment = dataclasses.replace(experiment, steps=built.steps, epochs=None, eval_every=built.eval_every)
     shared = ray.put(experiment)
     task = ray.remote(_task).options(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=cluster.retries)
@@ -99,7 +97,7 @@ def train_on_ray(
     traces: dict[int, str] = {}
     try:
         while under_way:
-            if interrupt.requested:
+            if asked():
                 raise KeyboardInterrupt
             ended, _ = ray.wait(list(under_way), timeout=_POLL)
             for reference in ended:
@@ -135,43 +133,6 @@ def _flag(folder: RunFolder) -> Path:
     return folder.path / "checkpoints" / "end"
 
 
-class _Asked(Interrupt):
-    """What a task listens to in place of signals."""
-
-    def __init__(self, folder: RunFolder):
-        super().__init__()
-        self._flag = _flag(folder)
-
-    @property
-    def requested(self) -> bool:
-        """Whether the run has been asked to end."""
-        return self._flag.exists()
-
-    @requested.setter
-    def requested(self, value: bool) -> None:
-        del value
-
-
-def _deal_out(folder: RunFolder, built: Built) -> None:
-    """Gives each program a checkpoint of its own, of what earlier runs have left, however they were spread."""
-    stood = folder.stood()
-    if not stood:
-        return
-    interrupt = Interrupt()
-    for program in built.programs:
-        saver = Saver(folder.checkpoints(program.number), 0.0)
-        tree = Journal(saver, interrupt, stood, -1).page(program.number, program.shape).stood
-        if tree is not None:
-            # What else is there stays until all are dealt out.
-            held = stood.get(program.number, {}).get("programs", {})
-            saver.save({"programs": {**held, str(program.number): tree}})
-            saver.wait()
-        saver.close()
-    for number in stood:
-        if number not in {program.number for program in built.programs}:
-            shutil.rmtree(folder.checkpoints(number).path, ignore_errors=True)
-
-
 def _task(
     experiment: Experiment,
     path: str,
@@ -204,8 +165,9 @@ def _task(
     )
     saver = Saver(folder.checkpoints(number), save_every)
     newest = folder.checkpoints(number).newest()
-    journal = Journal(saver, _Asked(folder), {} if newest is None else {number: newest}, number)
-    if newest is not None:
+    own = (newest or {}).get("programs", {}).get(str(number))  # what others had there is in their own by now
+    journal = Journal(saver, _flag(folder).exists, None if own is None else {"programs": {str(number): own}})
+    if own is not None:
         folder.log("program resumed", number=number)
     try:
         _, failures = train(

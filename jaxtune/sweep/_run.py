@@ -10,7 +10,7 @@ import jax
 from jaxtune import _check
 from jaxtune._errors import InputError, InputTypeError
 from jaxtune._tree import size_bytes
-from jaxtune.checkpoint import RunFolder
+from jaxtune.checkpoint import RunFolder, in_json
 from jaxtune.results import Result
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._gather import Keep
@@ -52,7 +52,7 @@ def run(
       progress: whether to draw a progress bar; None draws one where standard error is a terminal.
       keep: of which trials the variables stay: `"all"`, `"best"` (of the arm with the best validation accuracy, or else
         loss), or None.
-      force: whether to replace another run that `out` holds.
+      force: whether to replace a run that `out` holds, this one or another, finished or not.
       save_every: seconds between checkpoints of a run in a folder, at least 0, which are made after evaluations;
         infinity makes none. On SIGINT (Ctrl-C)
         and SIGTERM it makes one more and raises KeyboardInterrupt; a second SIGINT ends at once.
@@ -93,7 +93,7 @@ def run(
     if processes.count > 1:
         _check_processes(processes, out, chunk)
     if cluster is not None:
-        _check_cluster(cluster, out)
+        _check_cluster(cluster, out, processes)
     folder = None if out is None else RunFolder(out, "out")
     if folder is not None:
         _look(folder)
@@ -111,13 +111,14 @@ def run(
     )
     identity = {} if folder is None else fingerprint(experiment, built)
     if folder is not None and not force and found_in(folder, identity, keep) == "finished":
+        folder.tidy()
         return read_result(folder, experiment, built)
     for program in built.programs:
         holds(program).check(program.shape)
     job = ft.partial(train, experiment, built, where, holds, keep is not None, progress)
     if folder is None:
         return result_of(experiment, built, *job(Notes()), keep, None)
-    circumstances_now = circumstances(experiment, where)
+    circumstances_now = {"chunk": chunk, **circumstances(experiment, where)}
     return run_in_folder(folder, experiment, built, job, identity, circumstances_now, keep, force, save_every, cluster)
 
 
@@ -131,7 +132,8 @@ def _layout(
     """Returns the layout of every program, that of an earlier run in the folder if it was measured, or a lack of memory's."""
     # On accelerators the default follows from the number of trials and devices, which may have grown.
     stays = earlier is not None and (earlier.get("reshaped") or jax.default_backend() != "cpu")
-    if earlier is not None and (chunk == "measure" or (chunk is None and stays)):
+    same = earlier is not None and earlier.get("chunk") == in_json(chunk)
+    if earlier is not None and (chunk == "measure" or (stays and (chunk is None or same))):
         layout_given(experiment, None, convolution, devices)  # for its checks
         recorded = recorded_layout(earlier["fingerprint"])
         if convolution is None:
@@ -158,10 +160,13 @@ def _check_processes(processes: Processes, out: Any, chunk: Any) -> None:
         raise InputError("chunk", chunk, reason, "Pass (arms, seeds), or None.")
 
 
-def _check_cluster(cluster: Any, out: Any) -> None:
+def _check_cluster(cluster: Any, out: Any, processes: Processes) -> None:
     """Refuses a cluster that cannot be used."""
     if not isinstance(cluster, Ray):
         raise InputTypeError("cluster", type(cluster).__name__, "it is no cluster", "Pass jt.Ray(), or None.")
     if out is None:
         raise InputError("out", None, "the workers of a cluster meet in a folder", "Pass one that all of them see.")
+    if processes.count > 1:
+        reason = f"{processes.count} processes run together, and each would give all programs to it"
+        raise InputError("cluster", cluster, reason, "Start one process, without jax.distributed.initialize.")
     connect()

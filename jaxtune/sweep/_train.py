@@ -12,7 +12,7 @@ import numpy as np
 from jaxtune._errors import InputError, JaxtuneError
 from jaxtune._types import PyTree
 from jaxtune.sweep._experiment import Experiment
-from jaxtune.sweep._journal import Journal, Page
+from jaxtune.sweep._journal import Journal, Page, is_complete
 from jaxtune.sweep._progress import progress_bar
 from jaxtune.sweep.lanes._compile import Compiled, compile_program
 from jaxtune.sweep.lanes._execute import ended_outcome, run_program
@@ -100,9 +100,12 @@ def _train_one(
         return None if notes.journal is None else notes.journal.page(program.number, program.shape)
 
     page = page_of(program)
-    if page is not None and page.complete:
+    if page is not None and is_complete(page.stood):
         report(n * built.steps, n)
-        return ended(experiment, built, program, variables, page.stood)
+        try:
+            return ended(experiment, built, program, variables, page.stood)
+        except MemoryError as error:
+            raise _no_room("a program that an earlier run has trained", str(error)) from error
     is_fresh = page is None or page.stood is None
     compiled: list[Compiled] = []
     most, fewest = None, len(devices)
@@ -134,11 +137,7 @@ def _train_one(
             if reason is None or (is_fresh and not smaller and at_once == used == 1):
                 raise
             if not is_fresh and at_once == used == 1:
-                what = f"memory ran out in a program that an earlier run has begun ({reason})"
-                cure = (
-                    "Run again where more is free: what is saved stays. Or force=True begins again, in smaller chunks."
-                )
-                raise InputError("out", "an unfinished run", what, cure) from error
+                raise _no_room("a program that an earlier run has begun", reason) from error
         # Not before here, where the error has let go of what was held.
         compiled = []
         report(*(-counted).tolist())
@@ -153,6 +152,12 @@ def _train_one(
             most, fewest, said = used // 2, used // 2, f"it runs on {used // 2} devices, and not on {used}"
         notes.log("out of memory", static=program.static, said=said)
         warnings.warn(f"memory ran out ({reason}): {said}", RuntimeWarning, stacklevel=4)
+
+
+def _no_room(where: str, reason: str) -> InputError:
+    """Returns what is said where memory runs out and nothing may be thrown away."""
+    cure = "Run again where more is free: what is saved stays. Or force=True begins again, in smaller chunks."
+    return InputError("out", "an unfinished run", f"memory ran out in {where} ({reason})", cure)
 
 
 def _lack_of_memory(error: Exception) -> str | None:

@@ -91,7 +91,7 @@ def test_numbers_of_numpy_are_recorded_and_recognized(tmp_path):
 
 def test_the_record_says_what_was_run_and_where(tmp_path):
     record = _begun(tmp_path / "a" / "b").record()
-    assert record == {"format": 2, "finished": False, "fingerprint": FINGERPRINT, "machine": "here"}
+    assert record == {"format": 3, "finished": False, "fingerprint": FINGERPRINT, "machine": "here"}
     assert json.loads((tmp_path / "a" / "b" / "run.json").read_text()) == record
 
 
@@ -188,12 +188,12 @@ def test_files_are_on_the_disk_before_they_are_in_place(tmp_path, monkeypatch):
         b"null",
         b"\xff\xfe\0",
         b"{}",
-        b'{"format": 2, "finished": true}',
-        b'{"format": 2, "fingerprint": {}}',
-        b'{"format": 1, "finished": true, "fingerprint": {}}',
-        b'{"format": 2, "finished": "yes", "fingerprint": {}}',
-        b'{"format": 2, "finished": true, "fingerprint": []}',
-        b'{"format": 2, "finished": true, "fingerprint": {}',
+        b'{"format": 3, "finished": true}',
+        b'{"format": 3, "fingerprint": {}}',
+        b'{"format": 2, "finished": true, "fingerprint": {}}',
+        b'{"format": 3, "finished": "yes", "fingerprint": {}}',
+        b'{"format": 3, "finished": true, "fingerprint": []}',
+        b'{"format": 3, "finished": true, "fingerprint": {}',
         b"[" * 100_000,
     ],
     ids=lambda content: content[:50].decode(errors="replace").replace("[" * 50, "deep"),
@@ -201,7 +201,7 @@ def test_files_are_on_the_disk_before_they_are_in_place(tmp_path, monkeypatch):
 def test_a_record_that_cannot_be_read_is_refused(tmp_path, content):
     (tmp_path / "run.json").write_bytes(content)
     for call in (RunFolder(tmp_path).record, lambda: RunFolder(tmp_path).check({})):
-        with pytest.raises(ValueError, match=r"run.json' cannot be read as the record of a run \(format 2\)"):
+        with pytest.raises(ValueError, match=r"run.json' cannot be read as the record of a run \(format 3\)"):
             call()
     assert (tmp_path / "run.json").read_bytes() == content
 
@@ -210,7 +210,7 @@ def test_a_record_that_cannot_be_read_is_refused(tmp_path, content):
     "variables", [3, {"a": 1}, [3], [{"trials": [[0, 0]]}], [{"leaves": [], "trials": [[1]]}], [{"leaves": 3}]]
 )
 def test_a_description_of_variables_that_cannot_be_read_is_refused(tmp_path, variables):
-    record = {"format": 2, "finished": True, "fingerprint": {}, "variables": variables}
+    record = {"format": 3, "finished": True, "fingerprint": {}, "variables": variables}
     (tmp_path / "run.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="run.json' cannot be read as the record of a run"):
         RunFolder(tmp_path).variables()
@@ -304,5 +304,10 @@ def test_a_damaged_checkpoint_is_not_one_of_the_two_that_are_kept(tmp_path):
     with pytest.warns(RuntimeWarning, match="checkpoint 2 in .* is damaged"):
         assert checkpoints.newest()["a"] == 1
     checkpoints.save({"a": np.array([3])})
-    assert sorted(p.name for p in checkpoints.path.iterdir()) == ["1", "2", "2.damaged"]
+    assert sorted(p.name.partition("-")[0] for p in checkpoints.path.iterdir()) == ["1", "2", "2.damaged"]
     assert checkpoints.newest()["a"] == 3
+    (checkpoints.path / "2" / "manifest.json").write_text("{}")  # once more at the same number
+    with pytest.warns(RuntimeWarning, match="checkpoint 2 in .* is damaged"):
+        assert checkpoints.newest()["a"] == 1
+    checkpoints.save({"a": np.array([4])})
+    assert sorted(p.name for p in checkpoints.path.iterdir() if p.name.isdecimal()) == ["1", "2"]

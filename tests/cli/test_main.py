@@ -104,6 +104,19 @@ def test_ctrl_c_ends_cleanly(question, tmp_path):
     assert err.strip().splitlines()[-1] == said and "Traceback" not in err
 
 
+def test_a_command_that_replaces_a_run_is_not_the_one_that_goes_on(question, tmp_path, capsys, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jaxtune.cli._main.run", interrupted)
+    said = {}
+    for options in ([], ["--force"]):
+        assert main(["run", str(question()), "--out", str(tmp_path / "run"), *options]) == 130
+        said[" ".join(options)] = capsys.readouterr().err
+    assert "The same command goes on from where it was saved" in said[""]
+    assert "The same command without --force goes on from where it was saved" in said["--force"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

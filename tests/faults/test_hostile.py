@@ -138,6 +138,7 @@ FORGED = {
     "a text as a type": lambda r: leaves(r)[0].update(dtype=f"S{HUGE}"),
     "rows that are not there": lambda r: r["variables"][0]["trials"].append([HUGE, 0]),
     "programs that climb": lambda r: r["fingerprint"]["programs"][0].update(static={"../..": "../.."}),
+    "an infinite size": lambda r: leaves(r)[0].update(shape=[float("inf")]),
     "a digest of its own": lambda r: leaves(r)[0].update(sha256="../../outside"),
 }
 
@@ -232,6 +233,71 @@ def test_texts_that_would_swell_are_refused(folders, tmp_path):
     changed(out, lambda record: record.update(results=digest))
     said = opened(out)
     assert all("the texts of texts would take" in text for text in said), said
+
+
+def links_out(file, place):
+    file["valid_lossy"] = h5py.ExternalLink(str(place), "/secret")
+
+
+def links_within(file, place):
+    file["again"] = h5py.SoftLink("/seed")
+
+
+def lies_elsewhere(file, place):
+    file.create_dataset("raw", (3,), "f8", external=[(str(place), 0, 24)])
+
+
+def is_virtual(file, place):
+    layout = h5py.VirtualLayout((3,), "f8")
+    layout[:] = h5py.VirtualSource(str(place), "secret", (3,))
+    file.create_virtual_dataset("virtual", layout)
+
+
+def holds_groups(file, place):
+    file.create_group("group")["itself"] = file["/"]
+
+
+@pytest.mark.parametrize("forge", [links_out, links_within, lies_elsewhere, is_virtual, holds_groups])
+def test_a_cube_that_leads_elsewhere_is_refused(folders, tmp_path, forge):
+    out, place = tmp_path / "run", tmp_path / "elsewhere.h5"
+    shutil.copytree(folders / "finished", out)
+    with h5py.File(place, "w") as other:
+        other["secret"] = np.arange(3.0)
+    with h5py.File(out / "results.nc", "a") as file:
+        forge(file, place)
+    digest = hashlib.sha256((out / "results.nc").read_bytes()).hexdigest()
+    changed(out, lambda record: record.update(results=digest))
+    said = opened(out)
+    assert all("is a link" in text or "is a group, or kept in other files" in text for text in said), said
+
+
+def stored_otherwise(path, name, array, **more):
+    """Stores an array where `_orbax.save` has put one, but compressed, or in a chunk of its own choosing."""
+    import tensorstore
+
+    grid = {"name": "regular", "configuration": {"chunk_shape": list(more.get("chunk", array.shape))}}
+    codecs = [{"name": "bytes"}, *([{"name": "gzip"}] if more.get("compressed") else [])]
+    spec = {
+        "driver": "zarr3",
+        "kvstore": {"driver": "ocdbt", "base": {"driver": "file", "path": str(path)}, "path": f"{name}/"},
+        "metadata": {"shape": list(array.shape), "data_type": str(array.dtype), "chunk_grid": grid, "codecs": codecs},
+        "create": True,
+        "delete_existing": True,
+    }
+    tensorstore.open(spec).result().write(array).result()
+
+
+@pytest.mark.parametrize("more", [dict(compressed=True), dict(chunk=(10**6,))], ids=["compressed", "chunk"])
+def test_arrays_that_are_stored_otherwise_are_not_read(tmp_path, more):
+    from jaxtune.checkpoint import _orbax
+
+    array = np.ones(1000, np.float32)
+    described = _orbax.described(_orbax.save(tmp_path / "a", {"a": array}))
+    stored_otherwise(tmp_path / "a", "0", array)
+    assert (_orbax.load(tmp_path / "a", described, None)["a"] == array).all()  # what is forged is read
+    stored_otherwise(tmp_path / "a", "0", array, **more)
+    with pytest.raises(ValueError, match="compressed, or in other chunks than were written"):
+        _orbax.load(tmp_path / "a", described, None)
 
 
 def test_arrays_that_say_another_size_than_the_record_are_not_read(tmp_path):

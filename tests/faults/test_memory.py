@@ -1,5 +1,6 @@
 """Memory that runs out: smaller chunks, and it is said."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -137,6 +138,100 @@ def test_what_larger_chunks_had_come_to_is_never_mixed_in(tmp_path, monkeypatch,
             jt.run(EXPERIMENT, out=tmp_path / "run", save_every=0.0)
     assert list((tmp_path / "run" / "checkpoints" / "0").iterdir())
     assert_equal(jt.run(EXPERIMENT, out=tmp_path / "run"), narrow)
+
+
+@pytest.mark.filterwarnings("ignore:memory ran out")
+def test_the_call_that_named_the_larger_chunks_finds_its_run(tmp_path, monkeypatch, narrow):
+    with monkeypatch.context() as patch:
+        patch.setattr(_train, "run_program", scarce())
+        jt.run(EXPERIMENT, out=tmp_path / "run", chunk=(3, 1))
+        patch.setattr(_train, "run_program", None)
+        assert_equal(jt.run(EXPERIMENT, out=tmp_path / "run", chunk=(3, 1)), narrow)
+    with pytest.raises(ValueError, match="another experiment.*`programs`"):
+        jt.run(EXPERIMENT, out=tmp_path / "run", chunk=(2, 1))
+
+
+@pytest.mark.filterwarnings("ignore:memory ran out", "ignore:the program of")
+def test_a_program_without_room_does_not_keep_a_run_from_being_extended(tmp_path, monkeypatch):
+    def wide(hp):
+        return jt.Recipe(jt.models.MLP((hp.width,), 10), optimizer=optax.sgd(0.1), batch_size=16)
+
+    def experiment(seeds):
+        return jt.Experiment(wide, jt.grid(width=[9, 4]), DATA, steps=4, seeds=seeds, eval_every=2)
+
+    def run_program(program, *rest):
+        if program.static["width"] == 9:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12 bytes.")
+        return WHOLE(program, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_train, "run_program", run_program)
+        for seeds in (1, 2):
+            result = jt.run(experiment(seeds), out=tmp_path / "run")
+            assert result.dataset["status"].values.tolist() == [["failed"] * seeds, ["finished"] * seeds]
+    alone = jt.run(experiment(2))
+    np.testing.assert_array_equal(result.dataset["valid_loss"][1], alone.dataset["valid_loss"][1])
+
+
+class Stop(BaseException):
+    """A power cut."""
+
+
+def stopped_after(saves, patch, out, experiment=EXPERIMENT):
+    """Leaves an unfinished run."""
+    from jaxtune.checkpoint import Saver
+
+    whole, left = Saver.save, iter(range(saves - 1))
+
+    def save(self, tree):
+        whole(self, tree)
+        self.wait()
+        if next(left, None) is None:
+            raise Stop
+
+    patch.setattr(Saver, "save", save)
+    with pytest.raises(Stop):
+        jt.run(experiment, out=out, save_every=0.0)
+
+
+def test_what_cannot_be_brought_back_is_not_taken_for_a_failure_of_the_program(tmp_path, monkeypatch):
+    from jaxtune.sweep.lanes._record import Record
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stopped_after(2, patch, out)
+    for error, said in (
+        (KeyError("norms"), "cannot be gone on with .*norms.*version"),
+        (MemoryError("12 bytes"), "memory ran out"),
+    ):
+        with monkeypatch.context() as patch:
+
+            def restore(self, *args, error=error):
+                raise error
+
+            patch.setattr(Record, "restore", restore)
+            with pytest.warns() if isinstance(error, MemoryError) else contextlib.nullcontext():
+                with pytest.raises(ValueError, match=said):
+                    jt.run(EXPERIMENT, out=out)
+        assert list((out / "checkpoints" / "0").iterdir())
+    assert_equal(jt.run(EXPERIMENT, out=out), jt.run(EXPERIMENT))
+
+
+@pytest.mark.filterwarnings("ignore:memory ran out")
+def test_memory_that_runs_out_while_a_checkpoint_is_written_is_met_like_any_other(tmp_path, monkeypatch, narrow):
+    from jaxtune.checkpoint import Checkpoints
+
+    whole = Checkpoints.save
+
+    def save(self, tree):
+        if tree["programs"]["0"]["shape"].prod() > 1:
+            raise MemoryError("12 bytes")
+        whole(self, tree)
+
+    monkeypatch.setattr(Checkpoints, "save", save)
+    result = jt.run(EXPERIMENT, out=tmp_path / "run", save_every=0.0)
+    assert not result.failures
+    assert_equal(result, narrow)
 
 
 @pytest.mark.slow

@@ -309,7 +309,30 @@ def test_a_checkpoint_that_may_not_be_read_is_not_damaged(tmp_path, monkeypatch)
             raise PermissionError(errno.EACCES, "Permission denied", str(self))
 
         patch.setattr(Path, "read_text", forbidden)
-        with pytest.raises(ValueError, match="checkpoint 0 in .* cannot be read: .*Permission denied.*Allow it"):
+        with pytest.raises(ValueError, match="checkpoint 0 in .* cannot be read .*Permission denied.*run again"):
+            checkpoints.newest()
+    assert_same_bits(checkpoints.newest(), {"a": np.ones(3)})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files"),
+        ValueError("RESOURCE_EXHAUSTED: Failed to open [OS error 24: EMFILE Too many open files]"),
+    ],
+)
+def test_a_limit_that_is_met_while_reading_is_no_damage(tmp_path, monkeypatch, error):
+    from jaxtune.checkpoint import _orbax
+
+    checkpoints = jt.checkpoint.Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save({"a": np.ones(3)})
+
+    def refuse(*args):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_orbax, "load", refuse)
+        with pytest.raises(ValueError, match="checkpoint 0 in .* cannot be read .*Too many open files.*run again"):
             checkpoints.newest()
     assert_same_bits(checkpoints.newest(), {"a": np.ones(3)})
 

@@ -14,6 +14,7 @@ from asserts import assert_same_bits
 from faults import job
 
 import jaxtune as jt
+from jaxtune.sweep._journal import deal_out
 from jaxtune.sweep.lanes._merge import merged
 
 WORKER = str(Path(__file__).with_name("worker.py"))
@@ -123,11 +124,9 @@ tree = {
     "small": np.array([True, False]),
 }
 described = _orbax.save(folder / str(process), tree)
-_orbax.wait_for_all("saved")
 found = _orbax.load(folder / str(process), _orbax.described(described), None)
 for name, array in tree.items():
     assert found[name].dtype == array.dtype and found[name].tobytes() == array.tobytes(), name
-_orbax.wait_for_all("read")
 print("the same bits")
 """
 
@@ -169,6 +168,30 @@ def test_a_program_that_fails_in_one_process_fails_alone_and_for_all(tmp_path):
     assert len(result.failures) == 2 and all("ZeroDivisionError: in training" in trace for trace in result.failures)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_where_one_process_is_asked_to_end_all_save_and_end_soon(tmp_path, alone, number):
+    out = tmp_path / "run"
+    started = start(out, 2, 1, every=1e6, SLOW="0.5")
+    log = out / "log.jsonl"
+    until = time.monotonic() + 120
+    while not (log.exists() and "compiled" in log.read_text()) and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(2.0)  # a segment or two
+    started[1][0].send_signal(number)
+    statuses, outputs = ended(started, timeout=60)
+    assert statuses == [-signal.SIGINT] * 2 and all("KeyboardInterrupt" in output for output in outputs), (
+        statuses,
+        outputs,
+    )
+    for i in range(2):
+        assert [p.name for p in (out / "checkpoints" / str(i)).iterdir()] == ["0"]
+    statuses, outputs = ended(start(out, 2, 1))
+    assert statuses == [0, 0], outputs
+    assert "resumed" in log.read_text()
+    assert_equal(out, alone)
+
+
 def test_what_several_processes_cannot_do_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr("jax.process_count", lambda: 2)
     with pytest.raises(ValueError, match="`out` is None: 2 processes put their results together in a folder"):
@@ -183,7 +206,6 @@ def test_all_processes_take_the_least_memory_that_one_of_them_has(monkeypatch, t
     said = {"1": "300", "2": "500"}
     monkeypatch.setattr("jax.process_count", lambda: 3)
     monkeypatch.setattr(_processes, "tell_all", lambda topic, name, text: said.update({name: text}))
-    monkeypatch.setattr(_processes, "wait_for_all", lambda topic: None)
     monkeypatch.setattr(_processes, "heard", lambda topic: dict(said))
     assert [_processes.Processes().least(n) for n in (400, 200)] == [300, 200]
     with pytest.raises(ValueError, match="`memory` is '300 B'"):
@@ -226,3 +248,23 @@ def test_of_each_trial_the_account_that_has_it_farthest_counts():
     assert sorted(map(tuple, found["trials"].tolist())) == [(0, 1, 4), (1, 1, 1)]
     assert sorted(found["state"]["0"].tolist()) == [2.1, 2.4]
     assert merged([first]) is first
+
+
+def test_what_others_have_saved_of_a_process_is_dealt_out_before_they_save_without_it(tmp_path):
+    from types import SimpleNamespace
+
+    folder = jt.checkpoint.RunFolder(tmp_path)
+    first = account([(0, 0)], [((0, 1), 3)], 1)
+    second = account([], [((1, 0), 4), ((1, 1), 2)], 2)
+    folder.begin({}, {})
+    folder.clear()
+    folder.deal_out({0: {"programs": {"7": first}}, 2: {"programs": {"7": second, "8": second}}}, {0, 2})
+    programs = [SimpleNamespace(number=n, shape=(1, 2)) for n in (7, 8)]
+    deal_out(folder, programs, {0: programs, 1: programs})
+    assert folder.processes == {0, 1}
+    for tree in folder.stood().values():
+        assert sorted(map(tuple, tree["programs"]["7"]["trials"].tolist())) == [(0, 1, 3), (1, 0, 4), (1, 1, 2)]
+        assert tree["programs"]["7"]["record"]["ended"].tolist() == [[True, False], [False, False]]
+        assert sorted(map(tuple, tree["programs"]["8"]["trials"].tolist())) == [(1, 0, 4), (1, 1, 2)]
+    deal_out(folder, programs, {7: programs[:1], 8: programs[1:]})
+    assert {n: list(tree["programs"]) for n, tree in folder.stood().items()} == {7: ["7"], 8: ["8"]}

@@ -2,11 +2,13 @@
 
 python worker.py OUT COORDINATOR PROCESSES PROCESS DEVICES [SECONDS]
 
-FAULTY in the environment is the number of the process whose training `FAULT`: fails, or raises.
+FAULTY in the environment is the number of the process whose training `FAULT`: fails, or raises. SLOW are seconds that each
+segment takes longer.
 """
 
 import os
 import sys
+import time
 import warnings
 
 import jax
@@ -39,6 +41,16 @@ def main():
             raise error
 
         _train.run_program = run_program
+    if "SLOW" in os.environ:
+        from jaxtune.sweep.lanes import _execute
+
+        fetch = _execute._RunningChunk.fetch
+
+        def slowly(self):
+            time.sleep(float(os.environ["SLOW"]))
+            return fetch(self)
+
+        _execute._RunningChunk.fetch = slowly
     print("ready", flush=True)
     result = jt.run(job.experiment(), out=out, save_every=every, progress=False)
     assert len(result.dataset["status"].values.ravel()) == 48

@@ -73,7 +73,7 @@ def test_more_seeds_and_values_extend_a_finished_run(tmp_path, trained, large):
 
 
 def test_an_extension_that_is_killed_loses_nothing(tmp_path, monkeypatch, large):
-    from jaxtune.checkpoint import RunFolder, Saver
+    from jaxtune.checkpoint import Checkpoints, RunFolder, Saver
 
     out = tmp_path / "run"
     run(out, SMALL, [0, 1])
@@ -84,7 +84,7 @@ def test_an_extension_that_is_killed_loses_nothing(tmp_path, monkeypatch, large)
     def stop(*args):
         raise Stop
 
-    for place, name in ((RunFolder, "_write_record"), (RunFolder, "stood"), (Saver, "save"), (RunFolder, "_finish")):
+    for place, name in ((RunFolder, "_write_record"), (Checkpoints, "newest"), (Saver, "save"), (RunFolder, "_finish")):
         with monkeypatch.context() as patch:
             patch.setattr(place, name, stop)
             with pytest.raises(Stop):

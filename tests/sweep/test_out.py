@@ -231,3 +231,43 @@ def test_the_record_names_the_commit_that_the_recipe_is_of(tmp_path):
     assert recorded("clean") == git("rev-parse", "HEAD").strip()
     (tmp_path / "code.py").write_text(source + "# changed\n")
     assert recorded("changed") == git("rev-parse", "HEAD").strip() + "+"
+
+
+def test_settings_that_differ_deep_in_an_array_are_another_experiment(tmp_path):
+    def recipe(hp):
+        return jt.Recipe(jt.models.MLP((), 10), optimizer=optax.sgd(hp.scale["w"].sum() * 1e-4), batch_size=16)
+
+    def run(change):
+        long = np.ones(2000)  # the text of an array leaves out what is in the middle
+        long[1000] += change
+        space = jt.grid(scale={"a": {"w": np.ones(2000)}, "b": {"w": long}})
+        return jt.run(jt.Experiment(recipe, space, DATA, steps=2), out=tmp_path / "run")
+
+    first = run(1e-9)
+    assert run(1e-9).dataset.identical(first.dataset)
+    with pytest.raises(ValueError, match="another experiment.*`space`"):
+        run(2e-9)
+
+
+def test_bare_arrays_are_settings_too(tmp_path):
+    def run(change):
+        def recipe(hp):
+            return jt.Recipe(jt.models.MLP((), 10), optimizer=optax.sgd(hp.scale.sum() * 1e-4), batch_size=16)
+
+        long = np.ones(2000)
+        long[1000] += change
+        experiment = jt.Experiment(recipe, jt.grid(scale={"a": np.ones(2000), "b": long}), DATA, steps=2)
+        return jt.run(experiment, out=tmp_path / "run")
+
+    run(1e-9)
+    with pytest.raises(ValueError, match="another experiment.*`space`"):
+        run(2e-9)
+
+
+def test_what_was_left_by_a_process_killed_at_the_very_end_is_removed(tmp_path):
+    out = tmp_path / "run"
+    first = jt.run(experiment(), out=out)
+    jt.checkpoint.RunFolder(out).deal_out({}, ())  # there is no folder: nothing to do
+    (out / "checkpoints" / "0").mkdir(parents=True)
+    assert jt.run(experiment(), out=out).dataset.identical(first.dataset)
+    assert not (out / "checkpoints").exists() and not (out / ".lock").exists()

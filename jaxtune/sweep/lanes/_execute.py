@@ -7,6 +7,7 @@ packed into fewer.
 """
 
 import collections
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -223,7 +224,9 @@ class _RunningChunk:
             return None
         try:
             return causes.of(self._seeds, self._hp, state, self.wanted & (self._status == Status.DIVERGED))
-        except (jax.errors.JaxRuntimeError, MemoryError):  # no room for it: the trials have ended all the same
+        except (jax.errors.JaxRuntimeError, MemoryError) as error:  # the trials have ended all the same
+            what = "why trials have diverged is known only roughly, for their last updates could not be made again"
+            warnings.warn(f"{what} ({str(error).splitlines()[0][:200]})", RuntimeWarning, stacklevel=2)
             return None
 
     def move(self, compiled: Compiled) -> None:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxtune._errors import RunFolderError
 from jaxtune._tree import is_key
 from jaxtune._types import PyTree
 from jaxtune.data.batches._table import Table
@@ -87,7 +88,20 @@ class Standing:
           record: the record, which is empty.
           taken: what `take` has returned.
           mine: those trials that are wanted of the ones that were running, None for all.
+
+        Raises:
+          ValueError: it is something else, which another version of jaxtune may have saved.
         """
+        try:
+            return self._restore(record, taken, mine)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            what = f"what an earlier run has saved cannot be gone on with ({type(error).__name__}: {error})"
+            cure = "Did another version of jaxtune save it? Use that one, or pass force=True to begin again."
+            raise RunFolderError(f"{what}. {cure}") from error
+
+    def _restore(
+        self, record: Record, taken: PyTree, mine: Collection[Trial] | None
+    ) -> list[tuple[Chunk, PyTree, int]]:
         kinds = self._state()
         one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[2:], a.dtype), (kinds.params, kinds.model_state))
         record.restore(taken["record"], one)
