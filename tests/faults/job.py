@@ -30,11 +30,11 @@ def jax_key():
     return jax.random.key(1)
 
 
-def experiment():
+def experiment(steps=1200):
     n = 1797
     data = jt.data.load("digits", fractions=(300 / n, 48 / n, 48 / n))
     space = jt.grid(width=[8, 12], lr=[0.05, 1e30], dropout=[0.0, 0.3], patience=[3.0, OFF])
-    return jt.Experiment(recipe, space, data, steps=1200, seeds=3, eval_every=40)
+    return jt.Experiment(recipe, space, data, steps=steps, seeds=3, eval_every=40)
 
 
 def main():

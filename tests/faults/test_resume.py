@@ -37,13 +37,24 @@ def everything(result):
     return cube, [(v.params, v.model_state) for v in variables]
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    out = tmp_path_factory.mktemp("undisturbed") / "run"
-    result = jt.run(job.experiment(), out=out)
+SHORT = job.experiment(steps=400)
+
+
+def run_whole(experiment, out):
+    result = jt.run(experiment, out=out)
     counts = dict(zip(*np.unique(result.dataset["status"], return_counts=True), strict=True))
     assert set(counts) == {"diverged", "finished", "stopped"}
     return everything(result)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return run_whole(job.experiment(), tmp_path_factory.mktemp("undisturbed") / "run")
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    return run_whole(SHORT, tmp_path_factory.mktemp("short") / "run")
 
 
 class Stop(BaseException):
@@ -73,7 +84,7 @@ def interrupted_after(saves, monkeypatch):
         pytest.param(13, dict(devices=1), dict(memory=1), marks=pytest.mark.slow),
     ],
 )
-def test_a_resumed_run_ends_with_the_same_bits(tmp_path, monkeypatch, undisturbed, saves, first, then):
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path, monkeypatch, short, saves, first, then):
     def options(memory=None, devices=None):
         """One chunk at a time, or one device."""
         found = dict(memory=1_800_000) if memory else {}
@@ -83,12 +94,12 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, monkeypatch, undisturbe
     with monkeypatch.context() as patch:
         interrupted_after(saves, patch)
         with pytest.raises(Stop):
-            jt.run(job.experiment(), out=out, save_every=0.0, **options(**first))
+            jt.run(SHORT, out=out, save_every=0.0, **options(**first))
     assert (out / "checkpoints").is_dir()
-    resumed = jt.run(job.experiment(), out=out, save_every=0.0, **options(**then))
-    assert_same_bits(everything(resumed)[1], undisturbed[1])
+    resumed = jt.run(SHORT, out=out, save_every=0.0, **options(**then))
+    assert_same_bits(everything(resumed)[1], short[1])
     for name, values in everything(resumed)[0].items():
-        np.testing.assert_array_equal(values, undisturbed[0][name])
+        np.testing.assert_array_equal(values, short[0][name])
     assert "resumed" in (out / "log.jsonl").read_text()
     assert not (out / "checkpoints").exists() and not list(out.glob(".*"))
 
@@ -100,7 +111,7 @@ def test_a_resumed_run_repeats_nothing(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         interrupted_after(8, patch)
         with pytest.raises(Stop):
-            jt.run(job.experiment(), out=out, save_every=0.0)
+            jt.run(SHORT, out=out, save_every=0.0)
     advance = _execute._RunningChunk.advance
 
     def counted(self, turns, fed):
@@ -108,13 +119,13 @@ def test_a_resumed_run_repeats_nothing(tmp_path, monkeypatch):
         advance(self, turns, fed)
 
     monkeypatch.setattr(_execute._RunningChunk, "advance", counted)
-    jt.run(job.experiment(), out=out)
+    jt.run(SHORT, out=out)
     of_resumed = updates[: updates.index(0)] if 0 in updates else updates  # without those of a program that begins
     assert of_resumed and min(of_resumed) >= 40
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_ends_and_gives_the_handlers_back(tmp_path, monkeypatch, number, undisturbed):
+def test_a_signal_saves_and_ends_and_gives_the_handlers_back(tmp_path, monkeypatch, number, short):
     out, before = tmp_path / "run", [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     begun = Saver.due.fget
     asked = iter(range(3))
@@ -128,10 +139,10 @@ def test_a_signal_saves_and_ends_and_gives_the_handlers_back(tmp_path, monkeypat
     sent = []
     monkeypatch.setattr(Saver, "due", property(due))
     with pytest.raises(KeyboardInterrupt):
-        jt.run(job.experiment(), out=out)
+        jt.run(SHORT, out=out)
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
     assert len(list((out / "checkpoints" / "0").iterdir())) == 1
-    assert_same_bits(everything(jt.run(job.experiment(), out=out))[1], undisturbed[1])
+    assert_same_bits(everything(jt.run(SHORT, out=out))[1], short[1])
 
 
 def test_a_second_signal_ends_at_once(tmp_path, monkeypatch):
@@ -160,7 +171,7 @@ def test_two_processes_in_one_folder(tmp_path):
     try:
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(ValueError, match="where another process is at work"):
-            jt.run(job.experiment(), out=out)
+            jt.run(SHORT, out=out)
     finally:
         holder.kill()
         holder.communicate()
@@ -191,7 +202,7 @@ def test_what_cannot_be_saved_ends_the_run_and_keeps_what_was(tmp_path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(_checkpoints.Checkpoints, "save", failing)
         with pytest.raises(ValueError, match="cannot be written to"):
-            jt.run(job.experiment(), out=out, save_every=0.0)
+            jt.run(SHORT, out=out, save_every=0.0)
     if trouble != "folder removed":
         assert sorted(p.name for p in (out / "checkpoints" / "0").iterdir()) == ["0", "1"]
 
@@ -340,14 +351,14 @@ def test_a_limit_that_is_met_while_reading_is_no_damage(tmp_path, monkeypatch, e
 @pytest.mark.parametrize("value", [-1.0, float("nan"), "often"])
 def test_seconds_between_checkpoints_are_checked(tmp_path, value):
     with pytest.raises((ValueError, TypeError), match="`save_every`"):
-        jt.run(job.experiment(), out=tmp_path / "run", save_every=value)
+        jt.run(SHORT, out=tmp_path / "run", save_every=value)
 
 
-def test_a_run_that_another_process_has_finished_meanwhile_is_read(tmp_path, monkeypatch, undisturbed):
+def test_a_run_that_another_process_has_finished_meanwhile_is_read(tmp_path, monkeypatch, short):
     from jaxtune.checkpoint import RunFolder
 
     out, check, calls = tmp_path / "run", RunFolder.check, []
-    jt.run(job.experiment(), out=out)
+    jt.run(SHORT, out=out)
     monkeypatch.setattr(
         RunFolder, "check", lambda self, f: "unfinished" if not calls and not calls.append(1) else check(self, f)
     )
@@ -356,4 +367,4 @@ def test_a_run_that_another_process_has_finished_meanwhile_is_read(tmp_path, mon
         raise AssertionError("trained again")
 
     monkeypatch.setattr("jaxtune.sweep._run.train", train)
-    assert_same_bits(everything(jt.run(job.experiment(), out=out))[1], undisturbed[1])
+    assert_same_bits(everything(jt.run(SHORT, out=out))[1], short[1])

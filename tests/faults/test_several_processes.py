@@ -73,9 +73,8 @@ def assert_equal(out, alone):
         np.testing.assert_array_equal(values, alone[0][name])
 
 
-@pytest.mark.parametrize(
-    ("processes", "devices"), [(2, 2), pytest.param(3, 1, marks=pytest.mark.slow)], ids=["2 x 2", "3 x 1"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "devices"), [(2, 2), (3, 1)], ids=["2 x 2", "3 x 1"])
 def test_several_processes_end_with_the_bits_of_one(tmp_path, alone, processes, devices):
     statuses, outputs = ended(start(tmp_path / "run", processes, devices))
     assert statuses == [0] * processes, outputs
