@@ -53,7 +53,7 @@ class Processes:
     def asked(self) -> bool:
         """Returns whether this process has been asked to end, or another that is in the same stretch ends."""
         if self.count > 1 and not self._others_end and time.monotonic() - self._looked >= _GLANCE:
-            self._others_end = any(heard(self._meeting).values())
+            self._others_end = any(self._heard().values())
             self._looked = time.monotonic()
         return self._others_end or self._asked()
 
@@ -94,7 +94,7 @@ class Processes:
         tell_all(self._meeting, str(self.index), said)
         has_told = False
         while True:
-            found = heard(self._meeting)
+            found = self._heard()
             come = {int(name): text for name, text in found.items() if name.isdecimal()}
             if len(come) == self.count:
                 return come
@@ -102,3 +102,15 @@ class Processes:
                 tell_all(self._meeting, f"{self.index} is asked to end", "KeyboardInterrupt")
                 has_told = True
             time.sleep(_POLL)
+
+    def _heard(self) -> dict[str, str]:
+        """Returns what has been said at this meeting, by who says it.
+
+        Raises:
+          ValueError: the first process, which passes it on, is gone.
+        """
+        try:
+            return heard(self._meeting)
+        except jax.errors.JaxRuntimeError as error:
+            cause = f"the first of {self.count} processes is gone ({str(error).splitlines()[0]})"
+            raise RunFolderError(f"{cause}. What is saved stays: start all of them again.") from error

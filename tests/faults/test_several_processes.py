@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from asserts import assert_same_bits
@@ -209,6 +210,18 @@ def test_all_processes_take_the_least_memory_that_one_of_them_has(monkeypatch, t
     assert [_processes.Processes().least(n) for n in (400, 200)] == [300, 200]
     with pytest.raises(ValueError, match="`memory` is '300 B'"):
         jt.run(job.experiment(), out=tmp_path / "run")
+
+
+def test_where_the_first_process_is_gone_the_others_say_so(monkeypatch):
+    from jaxtune.sweep import _processes
+
+    def gone(topic):
+        raise jax.errors.JaxRuntimeError("UNAVAILABLE: failed to connect to all addresses")
+
+    monkeypatch.setattr("jax.process_count", lambda: 2)
+    monkeypatch.setattr(_processes, "heard", gone)
+    with pytest.raises(ValueError, match="the first of 2 processes is gone .*UNAVAILABLE.*start all of them again"):
+        _processes.Processes().asked()
 
 
 def account(ended, going, value):
