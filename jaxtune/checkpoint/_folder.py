@@ -310,8 +310,12 @@ class RunFolder:
         """Turns what the disk refuses into an error that says so."""
         try:
             yield
-        except JaxtuneError:
-            raise
+        except JaxtuneError as error:
+            if self.path.is_dir():
+                raise
+            raise RunFolderError(
+                f"`out` is {str(self.path)!r}, which cannot be written to: it has been removed. Run again."
+            ) from error
         except Exception as error:  # Orbax and its storage raise what comes
             raise RunFolderError(
                 f"`out` is {str(self.path)!r}, which cannot be written to: {error}. What was saved there is as it was. "

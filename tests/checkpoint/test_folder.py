@@ -295,6 +295,19 @@ def test_a_folder_whose_beginning_was_cut_off_can_begin_again(tmp_path, monkeypa
     assert _names(tmp_path) == ["run.json"]
 
 
+def test_a_folder_that_is_removed_before_the_end_is_said_to_be(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.begin({}, {})
+    shutil.rmtree(tmp_path / "run")
+    for write in (
+        lambda: folder.finish(lambda place: place.write_bytes(b""), []),
+        lambda: folder.amend({}),
+        folder.clear,
+    ):
+        with pytest.raises(ValueError, match="cannot be written to: it has been removed"):
+            write()
+
+
 def test_a_damaged_checkpoint_is_not_one_of_the_two_that_are_kept(tmp_path):
     checkpoints = RunFolder(tmp_path).checkpoints()
     checkpoints.path.parent.mkdir()
