@@ -54,7 +54,14 @@ def assert_equal(a, b):
 
 @pytest.mark.filterwarnings("ignore:memory ran out")
 @pytest.mark.parametrize(
-    "given", [dict(), dict(at_once=2), dict(at_once=1, devices=1), dict(after=1)], ids=["lanes", "few", "alone", "late"]
+    "given",
+    [
+        dict(),
+        pytest.param(dict(at_once=2), marks=pytest.mark.slow),
+        pytest.param(dict(at_once=1, devices=1), marks=pytest.mark.slow),
+        dict(after=1),
+    ],
+    ids=["lanes", "few", "alone", "late"],
 )
 def test_a_fresh_program_begins_again_in_smaller_chunks(tmp_path, monkeypatch, narrow, given):
     monkeypatch.setattr(_train, "run_program", scarce(**given))

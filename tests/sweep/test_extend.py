@@ -92,6 +92,7 @@ def test_an_extension_that_is_killed_loses_nothing(tmp_path, monkeypatch, large)
     assert_equal(run(out, LARGE, [3, 0, 1]), large)
 
 
+@pytest.mark.slow
 def test_what_is_kept_decides_whether_a_run_can_be_extended(tmp_path, large):
     run(tmp_path / "best", SMALL, [0, 1], keep="best")
     with pytest.raises(ValueError, match="`keep` is 'all': the run to extend has kept the variables of one arm"):

@@ -63,6 +63,7 @@ def test_streamed_batches_train_as_numpy_does(piece, monkeypatch):
             np.testing.assert_allclose(got["bias"], b, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_pieces_devices_and_memory_change_no_bit(monkeypatch):
     made = experiment(batch_norm, seeds=5, lr=[0.1, 1e30], dropout=[0.0, 0.5])
     whole = jt.run(made)

@@ -53,6 +53,7 @@ def mean_of(trees, weights):
     )
 
 
+@pytest.mark.slow
 def test_averaged_parameters_are_evaluated_and_kept():
     steps = 6
     weights = [0.2 * 0.8 ** (steps - 1 - k) for k in range(steps)]

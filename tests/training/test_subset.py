@@ -121,6 +121,7 @@ def test_sizes_are_lanes_and_all_of_it_is_all_of_it():
             np.testing.assert_allclose(measured, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_batch_sizes_are_lanes_that_equal_programs_of_their_own():
     sizes = [4, 8, 16]  # with batch norm, whose moments are those of each small batch
 
