@@ -7,6 +7,11 @@ tell its own verdict on bad input from an exception inside a user's recipe.
 from typing import Any
 
 
+def first_line(error: BaseException) -> str:
+    """Returns the first line of what an error says, at most 200 characters of it; nothing where it says nothing."""
+    return next(iter(str(error).splitlines()), "")[:200]
+
+
 class JaxtuneError(Exception):
     """The common root of all errors that jaxtune raises on purpose."""
 

@@ -11,13 +11,15 @@ import time
 import warnings
 from pathlib import Path
 
-from jaxtune._errors import RunFolderError
+from jaxtune._errors import RunFolderError, first_line
 from jaxtune._types import PyTree
 from jaxtune.checkpoint import _orbax
 from jaxtune.checkpoint._atomic import beside, flush
 
 _KEPT = 2
 _MANIFEST = "manifest.json"
+_ACCESS = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}
+"""What a system answers that does not let a file be read, whatever is in it."""
 
 
 class Checkpoints:
@@ -64,16 +66,14 @@ class Checkpoints:
             except MemoryError:
                 raise
             except Exception as error:  # Orbax and its storage raise what comes
-                shown = str(error).splitlines()[0][:200] if str(error) else ""
-                what = f"checkpoint {number} in {str(self.path)!r}"
-                if _is_passing(error):
-                    raise RunFolderError(
-                        f"{what} cannot be read ({type(error).__name__}: {shown}). Mend that, and run again."
-                    ) from error
+                which = f"checkpoint {number} in {str(self.path)!r}"
+                reason = f"{type(error).__name__}: {first_line(error)}"
+                if not _speaks_of_bytes(error):
+                    raise RunFolderError(f"{which} cannot be read ({reason}). Mend that, and run again.") from error
                 with contextlib.suppress(OSError):  # it counts for nothing, then, when old ones are removed
                     os.rename(self.path / str(number), self.path / f"{number}.damaged-{time.time_ns()}")
-                what += f" is damaged ({type(error).__name__}: {shown})"
-                warnings.warn(f"{what}; the one before it is used, if there is one", RuntimeWarning, stacklevel=2)
+                what = f"{which} is damaged ({reason}); the one before it is used, if there is one"
+                warnings.warn(what, RuntimeWarning, stacklevel=2)
         return None
 
     def _load(self, number: int) -> PyTree:
@@ -89,14 +89,11 @@ class Checkpoints:
         return sorted(int(p.name) for p in self.path.iterdir() if p.name.isdecimal() and p.name == str(int(p.name)))
 
 
-_PASSING = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}
-
-
-def _is_passing(error: Exception) -> bool:
-    """Returns whether an error says nothing of what lies on the disk, but of permissions, limits or a network."""
+def _speaks_of_bytes(error: Exception) -> bool:
+    """Returns whether an error may come from what lies on the disk, and not from permissions, limits or a network."""
     # Orbax's storage has only words for it.
-    said = ("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "UNAVAILABLE", *(f"[OS error {number}:" for number in _PASSING))
-    return getattr(error, "errno", None) in _PASSING or any(words in str(error) for words in said)
+    said = ("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "UNAVAILABLE", *(f"[OS error {n}:" for n in _ACCESS))
+    return getattr(error, "errno", None) not in _ACCESS and not any(words in str(error) for words in said)
 
 
 class Saver:

@@ -25,7 +25,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from jaxtune._errors import InputTypeError, JaxtuneError, RunFolderError
+from jaxtune._errors import InputTypeError, JaxtuneError, RunFolderError, first_line
 from jaxtune._types import PyTree
 from jaxtune.checkpoint import _orbax
 from jaxtune.checkpoint._atomic import beside
@@ -212,8 +212,8 @@ class RunFolder:
         found = {number: self.checkpoints(number).newest() for number in sorted(self.processes)}
         return {number: tree for number, tree in found.items() if tree is not None}
 
-    def deal_out(self, trees: Mapping[int, PyTree], processes: Collection[int]) -> None:
-        """Saves checkpoints of processes, and removes what others than these have saved.
+    def replace_checkpoints(self, trees: Mapping[int, PyTree], processes: Collection[int]) -> None:
+        """Saves a checkpoint for each of some processes, and then removes those of processes that there are no more.
 
         Args:
           trees: the checkpoints, by the numbers of processes.
@@ -277,8 +277,7 @@ class RunFolder:
                 try:
                     return _orbax.load(place, leaves, like)
                 except Exception as error:  # Orbax and its storage raise what comes
-                    shown = str(error).splitlines()[0][:200] if str(error) else ""
-                    what = f"{str(place)!r} is missing or damaged ({type(error).__name__}: {shown})"
+                    what = f"{str(place)!r} is missing or damaged ({type(error).__name__}: {first_line(error)})"
                     cure = "Load the run again if it has been extended or replaced meanwhile, or else train it again with force=True."
                     raise RunFolderError(f"{what}. {cure}") from error
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from jaxtune import _check
-from jaxtune._errors import InputError, InputTypeError, JaxtuneError
+from jaxtune._errors import InputError, InputTypeError, JaxtuneError, first_line
 from jaxtune.results import Result
 from jaxtune.sweep import Experiment, Ray, run
 from jaxtune.sweep.lanes._devices import ask_for_all_cores
@@ -124,7 +124,7 @@ def _join(given: argparse.Namespace) -> None:
     except (RuntimeError, ValueError) as error:
         where = "--distributed" if given.distributed else "--coordinator"
         cure = "Start the processes with `jaxtune run FILE`, by srun, mpirun or on every host of a pod, or name the coordinator."
-        raise InputError(where, given.coordinator or True, str(error).splitlines()[0], cure) from error
+        raise InputError(where, given.coordinator or True, first_line(error), cure) from error
 
 
 def _run(experiment: Experiment, report: Reporter | None, metric: str | None, given: argparse.Namespace) -> None:

@@ -63,10 +63,11 @@ def _examples(experiment: Experiment, built: Built) -> Any:
 
 
 def _exactly(value: Any) -> str:
-    """Returns a value as text with all digits of every number, which the text of an array leaves out."""
+    """Returns a value as text: of a tree its structure and all digits of all numbers, which the text of an array leaves out."""
     if isinstance(value, (bool, int, float, str)):
         return repr(value)
-    return repr([np.asarray(leaf).tolist() for leaf in jax.tree.leaves(value)])
+    leaves, structure = jax.tree.flatten(value)
+    return repr([str(structure), *(np.asarray(leaf).tolist() for leaf in leaves)])
 
 
 def recorded_layout(fingerprint: Mapping[str, Any]) -> LayoutOf:

@@ -69,7 +69,9 @@ def run_in_folder(
                 if us.is_first:
                     held.enter_context(folder.locked())
                     _make_ready(folder, experiment, built, identity, circumstances, keep, force)
-                    _deal_out(folder, built, us, cluster)
+                    shares = _shares(built, us, cluster)
+                    if len(shares) > 1 or folder.processes - {*shares}:
+                        deal_out(folder, built.programs, shares)
             with us.stretch():
                 found, stood = found_in(folder, identity, keep), folder.checkpoints(us.index).newest()
             if found == "finished":
@@ -101,13 +103,11 @@ def _make_ready(
     folder.clear()
 
 
-def _deal_out(folder: RunFolder, built: Built, us: Processes, cluster: Ray | None) -> None:
-    """Gives processes, or the tasks of a cluster, what others have saved of the trials that are now theirs."""
-    stay: dict[int, Sequence[Program]] = {i: built.programs for i in range(us.count)}
+def _shares(built: Built, us: Processes, cluster: Ray | None) -> Mapping[int, Sequence[Program]]:
+    """Returns the programs of which each process, or each task of a cluster, trains a part, by their numbers."""
     if cluster is not None:
-        stay = {program.number: [program] for program in built.programs}
-    if cluster is not None or us.count > 1 or folder.processes - {0}:
-        deal_out(folder, built.programs, stay)
+        return {program.number: [program] for program in built.programs}
+    return {process: built.programs for process in range(us.count)}
 
 
 def _train(

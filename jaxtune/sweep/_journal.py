@@ -27,7 +27,8 @@ class Journal:
 
     def page(self, number: int, shape: ChunkShape) -> "Page":
         """Returns the page of a program, by its number and the shape of its chunks."""
-        return Page(self, number, standing_in([{"programs": self._programs}], number, shape))
+        stood = self._programs.get(str(number))
+        return Page(self, number, stood if _has_shape(stood, shape) else None)
 
     @property
     def due(self) -> bool:
@@ -79,11 +80,14 @@ class Page:
 
     def save(self, tree: PyTree) -> None:
         """Has saved where the program stands."""
-        self.close(tree)
+        self._note(tree)
         self._journal.save()
 
     def close(self, tree: PyTree) -> None:
-        """Notes how the program has ended."""
+        """Notes how the program has ended; it is saved with the next."""
+        self._note(tree)
+
+    def _note(self, tree: PyTree) -> None:
         self.stood = tree
         self._journal.note(self._number, tree)
 
@@ -91,8 +95,13 @@ class Page:
 def standing_in(stood: Iterable[PyTree], number: int, shape: ChunkShape) -> PyTree:
     """Returns where a program with chunks of a shape stood, by all that processes have saved; None if it had not begun."""
     every = [part.get("programs", {}).get(str(number)) for part in stood]
-    parts = [part for part in every if part is not None and tuple(part["shape"].tolist()) == shape]
+    parts = [part for part in every if _has_shape(part, shape)]
     return merged(parts) if parts else None
+
+
+def _has_shape(stood: PyTree, shape: ChunkShape) -> bool:
+    """Returns whether a program stood anywhere with chunks of a shape."""
+    return stood is not None and tuple(stood["shape"].tolist()) == shape
 
 
 def is_complete(stood: PyTree) -> bool:
@@ -118,7 +127,7 @@ def deal_out(folder: RunFolder, programs: Sequence[Program], shares: Mapping[int
         if known:
             # What else is there stays until all are dealt out.
             trees[process] = {"programs": {**stood.get(process, {}).get("programs", {}), **known}}
-    folder.deal_out(trees, shares)
+    folder.replace_checkpoints(trees, shares)
 
 
 def failures_in(stood: Iterable[PyTree]) -> dict[int, str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import jax
 
-from jaxtune._errors import RunFolderError
+from jaxtune._errors import RunFolderError, first_line
 from jaxtune.checkpoint import heard, tell_all
 
 _meetings = itertools.count()
@@ -112,5 +112,5 @@ class Processes:
         try:
             return heard(self._meeting)
         except jax.errors.JaxRuntimeError as error:
-            cause = f"the first of {self.count} processes is gone ({str(error).splitlines()[0]})"
+            cause = f"the first of {self.count} processes is gone ({first_line(error)})"
             raise RunFolderError(f"{cause}. What is saved stays: start all of them again.") from error

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxtune._errors import InputError, JaxtuneError
+from jaxtune._errors import InputError, JaxtuneError, first_line
 from jaxtune._types import PyTree
 from jaxtune.sweep._experiment import Experiment
 from jaxtune.sweep._journal import Journal, Page, is_complete
@@ -105,7 +105,7 @@ def _train_one(
         try:
             return ended(experiment, built, program, variables, page.stood)
         except MemoryError as error:
-            raise _no_room("a program that an earlier run has trained", str(error)) from error
+            raise _no_room("a program that an earlier run has trained", first_line(error) or "MemoryError") from error
     is_fresh = page is None or page.stood is None
     compiled: list[Compiled] = []
     most, fewest = None, len(devices)
@@ -162,7 +162,7 @@ def _no_room(where: str, reason: str) -> InputError:
 
 def _lack_of_memory(error: Exception) -> str | None:
     """Returns what an error says of memory that ran out, None if it is another."""
-    said = str(error).splitlines()[0].rstrip(".") if str(error) else ""
+    said = first_line(error).rstrip(".")
     is_one = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in said or "out of memory" in said.lower()
     return (said or type(error).__name__) if is_one else None
 

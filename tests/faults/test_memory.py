@@ -14,7 +14,10 @@ from asserts import assert_same_bits
 from problems import digits
 
 import jaxtune as jt
+from jaxtune.checkpoint import Checkpoints, RunFolder, Saver
 from jaxtune.sweep import _train
+from jaxtune.sweep.lanes._causes import Causes
+from jaxtune.sweep.lanes._record import Record
 
 DATA = digits()
 WHOLE = _train.run_program
@@ -43,6 +46,25 @@ def scarce(lanes=1, at_once=99, devices=2, after=0):
         return WHOLE(program, experiment, compiled, ends, variables, report, most, *rest)
 
     return run_program
+
+
+class Stop(BaseException):
+    """A power cut."""
+
+
+def stopped_after(saves, patch, out):
+    """Leaves an unfinished run."""
+    whole, left = Saver.save, iter(range(saves - 1))
+
+    def save(self, tree):
+        whole(self, tree)
+        self.wait()
+        if next(left, None) is None:
+            raise Stop
+
+    patch.setattr(Saver, "save", save)
+    with pytest.raises(Stop):
+        jt.run(EXPERIMENT, out=out, save_every=0.0)
 
 
 def assert_equal(a, b):
@@ -100,20 +122,8 @@ def test_what_does_not_fit_at_all_fails_and_the_others_run(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:memory ran out")
 def test_a_program_with_a_past_is_not_cut_into_other_chunks(tmp_path, monkeypatch):
-    from jaxtune.checkpoint import Saver
-
-    class Stop(BaseException):
-        pass
-
-    def stop_after_one(self, tree, whole=Saver.save):
-        whole(self, tree)
-        self.wait()
-        raise Stop
-
     with monkeypatch.context() as patch:
-        patch.setattr(Saver, "save", stop_after_one)
-        with pytest.raises(Stop):
-            jt.run(EXPERIMENT, out=tmp_path / "run", save_every=0.0)
+        stopped_after(1, patch, tmp_path / "run")
     with monkeypatch.context() as patch:
         patch.setattr(_train, "run_program", scarce())
         with pytest.raises(
@@ -126,12 +136,7 @@ def test_a_program_with_a_past_is_not_cut_into_other_chunks(tmp_path, monkeypatc
 @pytest.mark.filterwarnings("ignore:memory ran out")
 def test_what_larger_chunks_had_come_to_is_never_mixed_in(tmp_path, monkeypatch, narrow):
     """A kill right after the record names the smaller chunks leaves a checkpoint of larger ones."""
-    from jaxtune.checkpoint import RunFolder
-
     whole = RunFolder.amend
-
-    class Stop(BaseException):
-        pass
 
     def amend(self, changes):
         whole(self, changes)
@@ -179,30 +184,7 @@ def test_a_program_without_room_does_not_keep_a_run_from_being_extended(tmp_path
             assert np.isfinite(result.dataset["valid_loss"].values[1]).all()
 
 
-class Stop(BaseException):
-    """A power cut."""
-
-
-def stopped_after(saves, patch, out, experiment=EXPERIMENT):
-    """Leaves an unfinished run."""
-    from jaxtune.checkpoint import Saver
-
-    whole, left = Saver.save, iter(range(saves - 1))
-
-    def save(self, tree):
-        whole(self, tree)
-        self.wait()
-        if next(left, None) is None:
-            raise Stop
-
-    patch.setattr(Saver, "save", save)
-    with pytest.raises(Stop):
-        jt.run(experiment, out=out, save_every=0.0)
-
-
 def test_what_cannot_be_brought_back_is_not_taken_for_a_failure_of_the_program(tmp_path, monkeypatch):
-    from jaxtune.sweep.lanes._record import Record
-
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         stopped_after(2, patch, out)
@@ -225,8 +207,6 @@ def test_what_cannot_be_brought_back_is_not_taken_for_a_failure_of_the_program(t
 
 @pytest.mark.filterwarnings("ignore:memory ran out")
 def test_memory_that_runs_out_while_a_checkpoint_is_written_is_met_like_any_other(tmp_path, monkeypatch, narrow):
-    from jaxtune.checkpoint import Checkpoints
-
     whole = Checkpoints.save
 
     def save(self, tree):
@@ -238,6 +218,39 @@ def test_memory_that_runs_out_while_a_checkpoint_is_written_is_met_like_any_othe
     result = jt.run(EXPERIMENT, out=tmp_path / "run", save_every=0.0)
     assert not result.failures
     assert_equal(result, narrow)
+
+
+def test_trained_programs_that_do_not_fit_any_more_are_not_failures(tmp_path, monkeypatch):
+    def experiment(width):
+        def recipe(hp):
+            return jt.Recipe(jt.models.MLP((hp.width,), 10), optimizer=optax.sgd(0.1), batch_size=16)
+
+        return jt.Experiment(recipe, jt.grid(width=width), DATA, steps=4, seeds=1, eval_every=2)
+
+    def restore(self, *args):
+        raise MemoryError
+
+    jt.run(experiment([4]), out=tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(Record, "restore", restore)
+        with pytest.raises(
+            ValueError, match="memory ran out in a program that an earlier run has trained .*saved stays"
+        ):
+            jt.run(experiment([4, 5]), out=tmp_path / "run")
+    result = jt.run(experiment([4, 5]), out=tmp_path / "run")
+    assert (result.dataset["status"] == "finished").all()
+
+
+def test_without_room_for_the_cause_a_trial_has_diverged_all_the_same(monkeypatch):
+    def of(self, *args):
+        raise MemoryError
+
+    monkeypatch.setattr(Causes, "of", of)
+    experiment = jt.Experiment(recipe, jt.grid(lr=[0.05, 1e30]), DATA, steps=8, seeds=1, eval_every=2)
+    with pytest.warns(RuntimeWarning, match=r"known only roughly.*\(MemoryError\)"):
+        result = jt.run(experiment)
+    assert result.dataset["status"].values.ravel().tolist() == ["finished", "diverged"]
+    assert result.dataset["first_bad_step"].values.ravel()[1] > 0
 
 
 @pytest.mark.slow

@@ -237,7 +237,6 @@ def account(ended, going, value):
         "counters": known[..., None] * np.ones(4, int),
         "norms": known,
         "ended": mask,
-        "segments": np.int64(value),
         "variables": {"0": value + rows / 10},
     }
     trials = np.array([(*trial, turn) for trial, turn in going], int).reshape(-1, 3)
@@ -256,7 +255,6 @@ def test_of_each_trial_the_account_that_has_it_farthest_counts():
     assert record["counters"][..., 3].tolist() == [[1, 0], [2, 0]]
     assert record["curves"][1, :, :, 2].tolist() == [[1, 0], [2, 0]]
     assert record["variables"]["0"].tolist() == [1.0, 2.2]  # rows 0 and 2
-    assert record["segments"] == 6
     assert sorted(map(tuple, found["trials"].tolist())) == [(0, 1, 4), (1, 1, 1)]
     assert sorted(found["state"]["0"].tolist()) == [2.1, 2.4]
     assert merged([first]) is first
@@ -270,7 +268,7 @@ def test_what_others_have_saved_of_a_process_is_dealt_out_before_they_save_witho
     second = account([], [((1, 0), 4), ((1, 1), 2)], 2)
     folder.begin({}, {})
     folder.clear()
-    folder.deal_out({0: {"programs": {"7": first}}, 2: {"programs": {"7": second, "8": second}}}, {0, 2})
+    folder.replace_checkpoints({0: {"programs": {"7": first}}, 2: {"programs": {"7": second, "8": second}}}, {0, 2})
     programs = [SimpleNamespace(number=n, shape=(1, 2)) for n in (7, 8)]
     deal_out(folder, programs, {0: programs, 1: programs})
     assert folder.processes == {0, 1}

@@ -249,6 +249,22 @@ def test_settings_that_differ_deep_in_an_array_are_another_experiment(tmp_path):
         run(2e-9)
 
 
+def test_the_same_numbers_at_other_places_are_other_settings(tmp_path):
+    def run(axis):
+        def recipe(hp):
+            return jt.Recipe(
+                jt.models.MLP((), 10),
+                optimizer=optax.sgd(hp.rate.get("a", 0.1) * hp.rate.get("b", 1.0)),
+                batch_size=16,
+            )
+
+        return jt.run(jt.Experiment(recipe, jt.grid(rate=axis), DATA, steps=2), out=tmp_path / "run")
+
+    run({"one": {"a": 0.5}, "two": {"a": 0.25}})
+    with pytest.raises(ValueError, match="another experiment.*`space`"):
+        run({"one": {"b": 0.5}, "two": {"b": 0.25}})
+
+
 def test_bare_arrays_are_settings_too(tmp_path):
     def run(change):
         def recipe(hp):
@@ -267,7 +283,6 @@ def test_bare_arrays_are_settings_too(tmp_path):
 def test_what_was_left_by_a_process_killed_at_the_very_end_is_removed(tmp_path):
     out = tmp_path / "run"
     first = jt.run(experiment(), out=out)
-    jt.checkpoint.RunFolder(out).deal_out({}, ())  # there is no folder: nothing to do
     (out / "checkpoints" / "0").mkdir(parents=True)
     assert jt.run(experiment(), out=out).dataset.identical(first.dataset)
     assert not (out / "checkpoints").exists() and not (out / ".lock").exists()

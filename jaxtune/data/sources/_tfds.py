@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxtune._errors import InputError
+from jaxtune._errors import InputError, first_line
 from jaxtune.data.sources import _tfrecord
 
 _BLOCK = 1024
@@ -252,7 +252,7 @@ def _is_tfrecord(builder: Any) -> bool:
 
 
 def _unreadable(builder: Any, error: Exception) -> InputError:
-    reason = f"a record cannot be read ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+    reason = f"a record cannot be read ({type(error).__name__}: {first_line(error)})"
     return InputError("folder", str(builder.data_dir), reason, "The file is damaged: prepare it anew.")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxtune._errors import first_line
 from jaxtune._types import PyTree
 from jaxtune.data.batches._table import Table
 from jaxtune.sweep._experiment import Experiment
@@ -226,7 +227,7 @@ class _RunningChunk:
             return causes.of(self._seeds, self._hp, state, self.wanted & (self._status == Status.DIVERGED))
         except (jax.errors.JaxRuntimeError, MemoryError) as error:  # the trials have ended all the same
             what = "why trials have diverged is known only roughly, for their last updates could not be made again"
-            warnings.warn(f"{what} ({str(error).splitlines()[0][:200]})", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"{what} ({first_line(error) or type(error).__name__})", RuntimeWarning, stacklevel=2)
             return None
 
     def move(self, compiled: Compiled) -> None:

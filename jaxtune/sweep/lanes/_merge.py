@@ -32,7 +32,6 @@ def merged(parts: Sequence[PyTree]) -> PyTree:
 
     record: dict[str, Any] = {name: chosen(name, 1) for name in ("curves", "finals")}
     record |= {name: chosen(name, 0) for name in ("status", "counters", "norms", "ended")}
-    record["segments"] = np.int64(sum(int(r["segments"]) for r in records))
     ended = [(int(best[place]), place) for place in map(tuple, np.argwhere(known == _ENDED))]
     rows = [{tuple(place): i for i, place in enumerate(np.argwhere(r["ended"]).tolist())} for r in records]
     record["variables"] = _picked([r.get("variables", {}) for r in records], [(p, rows[p][at]) for p, at in ended])

@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
       not_finite_path: path of the leaf that it was, empty for losses.
       gradient_norm: norm of the last gradient that was finite before a divergence, NaN where there was none.
       variables: kept parameters and model state, each leaf of shape (arms * seeds, ...), or None.
-      segments: segments of chunks that were run.
+      segments: segments of chunks that were run, without those of an earlier run.
     """
 
     curves: dict[str, np.ndarray]
@@ -61,7 +61,7 @@ class Record:
 
     Attributes:
       ended: which trials have ended, shape (arms, seeds).
-      segments: segments of chunks that were run.
+      segments: segments of chunks that were run, without those of an earlier run.
 
     Args:
       program: the program.
@@ -135,7 +135,7 @@ class Record:
                 kept[arm * n_seeds + seed] = leaf[place]
 
     def taken(self) -> dict[str, Any]:
-        """Returns a copy of all of it; of variables the rows of trials that have ended."""
+        """Returns a copy of what is known of the trials; of variables the rows of those that have ended."""
         rows = np.flatnonzero(self.ended)
         return {
             "curves": self._curves.copy(),
@@ -144,7 +144,6 @@ class Record:
             "counters": self._counters.copy(),
             "norms": self._norms.copy(),
             "ended": self.ended.copy(),
-            "segments": np.int64(self.segments),
             "variables": {str(i): leaf[rows] for i, leaf in enumerate(jax.tree.leaves(self._variables))},
         }
 
@@ -157,7 +156,6 @@ class Record:
         """
         for name in ("curves", "finals", "status", "counters", "norms", "ended"):
             getattr(self, f"_{name}" if name != "ended" else name)[...] = taken[name]
-        self.segments = int(taken["segments"])
         rows = np.flatnonzero(self.ended)
         if self._keeps and len(rows):
             self._variables = jax.tree.map(lambda a: np.empty((self.ended.size, *a.shape), a.dtype), like)
